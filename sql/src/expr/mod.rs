@@ -1,0 +1,100 @@
+//! Typed expressions: bound from the parsed text, then compiled to run over batches.
+//!
+//! Life of an expression: `sqlparser::ast::Expr` → [`bind`] resolves names, overloads and implicit
+//! conversions and yields a [`Expr`] (data: comparable, printable) → [`compile`] turns it into
+//! DataFusion physical expressions inside a [`Compiled`], evaluated once per batch.
+//!
+//! Rules that hold everywhere (`reference/ksqldb.md` 5.1):
+//! - a row for which evaluation fails yields NULL and an entry in [`RowErrors`]; a batch never fails;
+//! - a comparison with NULL is FALSE, not NULL; a predicate that is NULL filters the row out.
+
+pub mod aggregate;
+pub mod table;
+
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+
+pub use aggregate::{AggregateCall, AggregateFunction};
+pub use table::{TableCall, TableFunction};
+
+use crate::types::SqlType;
+
+/// A typed expression over the columns of one step's rows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expr {
+    /// The column at `index` among the input's `columns()`.
+    Column { index: usize, name: String, ty: SqlType },
+    /// A constant; `ty` is `None` for an untyped NULL.
+    Literal { value: ScalarValue, ty: Option<SqlType> },
+    /// A scalar function of the library, its overload chosen.
+    Call { function: Arc<str>, args: Vec<Expr>, ty: SqlType },
+    /// `+ - * / %` and unary minus (as `0 - x`), operands already of the result's kind.
+    Arithmetic { op: ArithmeticOp, left: Box<Expr>, right: Box<Expr>, ty: SqlType },
+    /// Always BOOLEAN.
+    Compare { op: CompareOp, left: Box<Expr>, right: Box<Expr> },
+    /// `a AND b`, `a OR b`.
+    Logical { and: bool, left: Box<Expr>, right: Box<Expr> },
+    Not(Box<Expr>),
+    IsNull { operand: Box<Expr>, negated: bool },
+    Like { operand: Box<Expr>, pattern: Box<Expr>, escape: Option<char>, negated: bool },
+    In { operand: Box<Expr>, list: Vec<Expr>, negated: bool },
+    /// Searched CASE; branches of one type.
+    Case { branches: Vec<(Expr, Expr)>, otherwise: Option<Box<Expr>>, ty: SqlType },
+    Cast { operand: Box<Expr>, ty: SqlType },
+    /// `struct->field`
+    Field { operand: Box<Expr>, name: String, ty: SqlType },
+    /// `array[i]` (1-based, negative from the end) or `map[k]`.
+    Element { operand: Box<Expr>, index: Box<Expr>, ty: SqlType },
+    /// `ARRAY[…]`
+    Array { items: Vec<Expr>, ty: SqlType },
+    /// `MAP(k := v, …)`
+    Map { entries: Vec<(Expr, Expr)>, ty: SqlType },
+    /// `STRUCT(f := v, …)`
+    Struct { fields: Vec<(String, Expr)>, ty: SqlType },
+    /// A lambda argument: parameters are the columns after the outer ones, in order.
+    Lambda { params: Vec<(String, SqlType)>, body: Box<Expr> },
+    /// A parameter of an enclosing lambda.
+    LambdaParam { name: String, ty: SqlType },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArithmeticOp {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompareOp {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    IsDistinctFrom,
+    IsNotDistinctFrom,
+}
+
+/// Names an expression may use: what the planner offers to [`bind`].
+///
+/// `resolve` answers for `name` or `qualifier.name`, or says why it cannot (unknown column, unknown
+/// alias, ambiguous), because only the planner knows which sources are in scope.
+pub trait Scope {
+    fn resolve(&self, qualifier: Option<&str>, name: &str) -> crate::error::Result<Expr>;
+}
+
+/// One failed row of one evaluation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowError {
+    /// Row number in the batch.
+    pub row: usize,
+    pub message: String,
+}
+
+/// The rows that failed while a batch was evaluated; each of them yielded NULL.
+#[derive(Clone, Debug, Default)]
+pub struct RowErrors(pub Vec<RowError>);
