@@ -1,0 +1,45 @@
+//! Settings of the storage layer. Topic settings with Kafka's names are in [`crate::topics`].
+
+/// When an acknowledged record is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// On the disk: one fdatasync of the journal before the acknowledgement.
+    #[default]
+    Fsync,
+    /// In the page cache, as Kafka does it: survives `kill -9`, not a power cut.
+    Os,
+}
+
+/// Settings of one node's storage.
+#[derive(Debug, Clone)]
+pub struct StorageConfig {
+    /// For all topics that do not say otherwise (`millstream.durability`), and for group offsets,
+    /// catalog changes and seals.
+    pub durability: Durability,
+    /// Size of a preallocated journal file. A bigger group of records makes a bigger file.
+    pub journal_file_bytes: u64,
+    /// The journal is checkpointed when it grew by this much since the last time.
+    pub checkpoint_bytes: u64,
+    /// Bytes that may wait for the committer; then `append` blocks. Bounds memory.
+    pub pending_bytes_max: usize,
+    /// How often retention is looked at.
+    pub retention_check_ms: i64,
+    /// An idle producer id is forgotten after this time (Kafka: one day).
+    pub producer_expiry_ms: i64,
+    /// Bounds the memory of topics and the number of open files.
+    pub partitions_max: usize,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        StorageConfig {
+            durability: Durability::Fsync,
+            journal_file_bytes: 64 << 20,
+            checkpoint_bytes: 64 << 20,
+            pending_bytes_max: 128 << 20,
+            retention_check_ms: 300_000,
+            producer_expiry_ms: 86_400_000,
+            partitions_max: 100_000,
+        }
+    }
+}

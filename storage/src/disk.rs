@@ -1,0 +1,224 @@
+//! The disk as a trait: the only file that touches `std::fs`.
+//!
+//! Paths are relative to the data directory, with `/` between names. Two disks exist: [`RealDisk`],
+//! and [`MemDisk`], which knows what was synced and can lose the rest.
+//!
+//! What a caller may count on, with both:
+//! - bytes written are read back at once; they survive a power cut only after `sync_data`
+//! - a new, renamed or removed name survives only after `sync_dir` of its directory
+//! - `rename` replaces its target in one step
+
+mod mem;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use mem::MemDisk;
+
+use crate::error::Error;
+
+/// Everything the log and the journal need of a disk.
+pub trait Disk: Send + Sync {
+    /// Opens a file for reading and writing. With `create`, a missing file is made, empty.
+    fn open(&self, path: &str, create: bool) -> io::Result<Arc<dyn DiskFile>>;
+    /// Renames a file or directory, replacing a file of the new name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &str) -> io::Result<()>;
+    /// Removes a directory with all files in it. A missing one is no error.
+    fn remove_dir(&self, path: &str) -> io::Result<()>;
+    /// The names in a directory, sorted. A missing directory is empty.
+    fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+    /// Makes a directory and those above it. An existing one is no error.
+    fn create_dir(&self, dir: &str) -> io::Result<()>;
+    /// Makes the names in a directory durable. The data directory itself is "".
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// Takes the data directory for this process until the guard is dropped.
+    fn lock(&self) -> Result<Box<dyn DirLock>, Error>;
+}
+
+/// Holds the data directory while it lives.
+pub trait DirLock: Send + Sync {}
+
+/// An open file. Reads and writes name their place, so a file can be shared between threads.
+pub trait DiskFile: Send + Sync {
+    /// Up to `len` bytes from `position`; fewer only at the end of the file.
+    fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>>;
+    /// Writes all of `data` at `position`, growing the file if needed.
+    fn write_at(&self, position: u64, data: &[u8]) -> io::Result<()>;
+    fn len(&self) -> io::Result<u64>;
+    /// Cuts or extends (with zeros) to `len` bytes.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+    /// Reserves space, so that later writes below `len` cannot run out of it. The file gets that
+    /// length; new bytes are zero.
+    fn preallocate(&self, len: u64) -> io::Result<()>;
+    /// Makes the bytes durable. After an error nothing written may be trusted.
+    fn sync_data(&self) -> io::Result<()>;
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// A directory of the operating system.
+pub struct RealDisk {
+    root: PathBuf,
+}
+
+const LOCK_FILE: &str = "LOCK";
+
+impl RealDisk {
+    /// Uses `root` as data directory; makes it if it is missing.
+    pub fn new(root: impl Into<PathBuf>) -> io::Result<RealDisk> {
+        let root = root.into();
+        std::fs::create_dir_all(&root)?;
+        Ok(RealDisk { root })
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &str, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(create)
+            .truncate(false)
+            .open(self.at(path))?;
+        Ok(Arc::new(RealFile { file }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.at(from), self.at(to))
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        std::fs::remove_file(self.at(path))
+    }
+
+    fn remove_dir(&self, path: &str) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.at(path)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(self.at(dir)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            found => found?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            // A name that is not UTF-8 is not one of ours.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        std::fs::create_dir_all(self.at(dir))
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        File::open(self.at(dir))?.sync_all()
+    }
+
+    fn lock(&self) -> Result<Box<dyn DirLock>, Error> {
+        lock_file(&self.root.join(LOCK_FILE))
+    }
+}
+
+struct RealFile {
+    file: File,
+}
+
+impl DiskFile for RealFile {
+    fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = position + bytes.len() as u64;
+            // Reads into the vector's unused capacity: no time is spent on zeroing it first.
+            match rustix::io::pread(&self.file, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        // The allocator may have given more room than asked for.
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    fn write_at(&self, position: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(data, position)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn preallocate(&self, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len) {
+            // Some file systems cannot reserve; then space is found when it is written.
+            Err(rustix::io::Errno::OPNOTSUPP) => self.file.set_len(len.max(self.len()?)),
+            done => Ok(done?),
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// The lock lives as long as the open file; the operating system drops it with the process.
+struct HeldLock {
+    _file: File,
+}
+
+impl DirLock for HeldLock {}
+
+/// `flock` on a file that holds the process id and command line of its owner.
+fn lock_file(path: &Path) -> Result<Box<dyn DirLock>, Error> {
+    let io = |e: io::Error| Error::io(format!("lock {}", path.display()))(e);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(io)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            // What the file says is for a person; a holder that just starts may not have written.
+            let _ = Read::by_ref(&mut file).take(4096).read_to_string(&mut holder);
+            let holder = match holder.trim() {
+                "" => "another process".to_owned(),
+                said => format!("process {said}"),
+            };
+            return Err(Error::Locked { holder });
+        }
+        Err(e) => return Err(io(e.into())),
+    }
+    let command: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    file.set_len(0).map_err(io)?;
+    file.write_all(format!("{} ({})\n", std::process::id(), command.join(" ")).as_bytes())
+        .map_err(io)?;
+    Ok(Box::new(HeldLock { _file: file }))
+}

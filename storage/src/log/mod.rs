@@ -1,0 +1,2 @@
+//! One partition's log (placeholder).
+pub struct Partition {}

@@ -1,0 +1,356 @@
+//! Topics: names, settings with Kafka's names and defaults, and the set of them as a value.
+//!
+//! A [`Topic`] never changes; altering a setting makes a new value that shares the partitions. So a
+//! request keeps one consistent picture for as long as it runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use uuid::Uuid;
+
+use crate::config::Durability;
+use crate::error::{ErrorCode, Refused};
+use crate::log::Partition;
+
+/// One topic, as it is between two changes.
+#[derive(Clone)]
+pub struct Topic {
+    pub id: Uuid,
+    pub name: Arc<str>,
+    pub config: Arc<TopicConfig>,
+    pub(crate) partitions: Arc<[Arc<Partition>]>,
+}
+
+impl Topic {
+    pub fn partition_count(&self) -> i32 {
+        self.partitions.len() as i32
+    }
+}
+
+impl std::fmt::Debug for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({}, {} partitions)", self.name, self.id, self.partitions.len())
+    }
+}
+
+/// All topics, by name and by id.
+#[derive(Clone, Default)]
+pub(crate) struct Topics {
+    by_id: HashMap<Uuid, Arc<Topic>>,
+    by_name: BTreeMap<Arc<str>, Arc<Topic>>,
+}
+
+impl Topics {
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.by_name.get(name)
+    }
+
+    pub(crate) fn by_id(&self, id: &Uuid) -> Option<&Arc<Topic>> {
+        self.by_id.get(id)
+    }
+
+    /// By name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.by_name.values()
+    }
+
+    /// Adds a topic or replaces the one of the same id.
+    pub(crate) fn insert(&mut self, topic: Arc<Topic>) {
+        self.by_id.insert(topic.id, topic.clone());
+        self.by_name.insert(topic.name.clone(), topic);
+    }
+
+    pub(crate) fn remove(&mut self, id: &Uuid) -> Option<Arc<Topic>> {
+        let topic = self.by_id.remove(id)?;
+        self.by_name.remove(&topic.name);
+        Some(topic)
+    }
+}
+
+/// Kafka's rule (`Topic.validate`): 1 to 249 of `[a-zA-Z0-9._-]`, and neither `.` nor `..`.
+pub fn check_name(name: &str) -> Result<(), Refused> {
+    let refuse = |message: String| Err(Refused::new(ErrorCode::InvalidTopicException, message));
+    match name {
+        "" => return refuse("the topic name is empty".into()),
+        "." | ".." => return refuse(format!("the topic name cannot be \"{name}\"")),
+        _ => {}
+    }
+    if name.len() > 249 {
+        return refuse(format!("the topic name has {} characters, at most 249 are legal", name.len()));
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match name.chars().find(|c| !legal(*c)) {
+        Some(c) => refuse(format!(
+            "the topic name holds {c:?}; legal are ASCII letters, digits, '.', '_' and '-'"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Metrics of the Kafka world replace `.` by `_`; two names that differ only there collide.
+pub(crate) fn collision_key(name: &str) -> String {
+    name.replace('.', "_")
+}
+
+/// How the type of a setting is reported by DescribeConfigs (Kafka `ConfigDef.Type` ids there).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i8)]
+pub enum ConfigType {
+    Boolean = 1,
+    String = 2,
+    Int = 3,
+    Long = 5,
+    Double = 6,
+    List = 7,
+}
+
+/// One topic setting as DescribeConfigs shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigEntry {
+    pub name: &'static str,
+    pub value: String,
+    /// False when the topic sets it itself.
+    pub is_default: bool,
+    pub kind: ConfigType,
+    pub doc: &'static str,
+}
+
+/// The settings of one topic: what was set, and the parsed values the log works with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicConfig {
+    set: BTreeMap<String, String>,
+    pub cleanup_delete: bool,
+    pub cleanup_compact: bool,
+    /// −1: for ever.
+    pub retention_ms: i64,
+    /// Per partition; −1: without limit.
+    pub retention_bytes: i64,
+    pub segment_bytes: u64,
+    pub segment_ms: i64,
+    pub index_interval_bytes: u32,
+    pub max_message_bytes: u32,
+    /// Timestamps are given by the broker at append.
+    pub log_append_time: bool,
+    pub timestamp_before_max_ms: i64,
+    pub timestamp_after_max_ms: i64,
+    pub min_insync_replicas: i32,
+    /// None: what the server says.
+    pub durability: Option<Durability>,
+}
+
+struct Known {
+    name: &'static str,
+    kind: ConfigType,
+    default: &'static str,
+    check: Check,
+    doc: &'static str,
+}
+
+enum Check {
+    Any,
+    Bool,
+    /// Inclusive.
+    Between(i64, i64),
+    Fraction,
+    OneOf(&'static [&'static str]),
+    ListOf(&'static [&'static str]),
+}
+
+use Check::{Any, Between, Bool, Fraction, ListOf, OneOf};
+use ConfigType::{Boolean, Double, Int, List, Long, String as Text};
+
+const fn known(
+    name: &'static str,
+    kind: ConfigType,
+    default: &'static str,
+    check: Check,
+    doc: &'static str,
+) -> Known {
+    Known { name, kind, default, check, doc }
+}
+
+const INT_MAX: i64 = i32::MAX as i64;
+
+/// Kafka 4.1's topic settings and defaults (`LogConfig`), and our own `millstream.durability`.
+const KNOWN: &[Known] = &[
+    known("cleanup.policy", List, "delete", ListOf(&["delete", "compact"]), "delete old segments, compact by key, or both"),
+    known("compression.gzip.level", Int, "-1", Between(-1, 9), "level when the broker compresses"),
+    known("compression.lz4.level", Int, "9", Between(1, 17), "level when the broker compresses"),
+    known("compression.type", Text, "producer", OneOf(&["producer"]), "batches are kept as the producer sent them"),
+    known("compression.zstd.level", Int, "3", Between(-131072, 22), "level when the broker compresses"),
+    known("delete.retention.ms", Long, "86400000", Between(0, i64::MAX), "how long a tombstone outlives compaction"),
+    known("file.delete.delay.ms", Long, "60000", Between(0, i64::MAX), "accepted; files are deleted at once"),
+    known("flush.messages", Long, "9223372036854775807", Between(1, i64::MAX), "accepted; see millstream.durability"),
+    known("flush.ms", Long, "9223372036854775807", Between(0, i64::MAX), "accepted; see millstream.durability"),
+    known("follower.replication.throttled.replicas", List, "", Any, "accepted; there are no followers"),
+    known("index.interval.bytes", Int, "4096", Between(0, INT_MAX), "log bytes between two index entries"),
+    known("leader.replication.throttled.replicas", List, "", Any, "accepted; there are no followers"),
+    known("local.retention.bytes", Long, "-2", Between(-2, i64::MAX), "accepted; there is no remote storage"),
+    known("local.retention.ms", Long, "-2", Between(-2, i64::MAX), "accepted; there is no remote storage"),
+    known("max.compaction.lag.ms", Long, "9223372036854775807", Between(1, i64::MAX), "compact at the latest after this time"),
+    known("max.message.bytes", Int, "1048588", Between(0, INT_MAX), "largest record batch, in bytes"),
+    known("message.timestamp.after.max.ms", Long, "3600000", Between(0, i64::MAX), "how far ahead of the clock a record may be"),
+    known("message.timestamp.before.max.ms", Long, "9223372036854775807", Between(0, i64::MAX), "how far behind the clock a record may be"),
+    known("message.timestamp.type", Text, "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "whose clock the timestamps are from"),
+    known("millstream.durability", Text, "server", OneOf(&["server", "fsync", "os"]), "fsync: acknowledged records are on disk; os: in the page cache; server: as the server is configured"),
+    known("min.cleanable.dirty.ratio", Double, "0.5", Fraction, "share of dirty bytes that starts compaction"),
+    known("min.compaction.lag.ms", Long, "0", Between(0, i64::MAX), "records younger than this are not compacted"),
+    known("min.insync.replicas", Int, "1", Between(1, INT_MAX), "more than 1 makes acks=all fail: there is one replica"),
+    known("preallocate", Boolean, "false", Bool, "accepted; the journal is preallocated"),
+    known("remote.storage.enable", Boolean, "false", OneOf(&["false"]), "there is no remote storage"),
+    known("retention.bytes", Long, "-1", Between(-1, i64::MAX), "largest size of a partition"),
+    known("retention.ms", Long, "604800000", Between(-1, i64::MAX), "how long records are kept"),
+    known("segment.bytes", Int, "1073741824", Between(1024, INT_MAX), "size at which a new segment is begun"),
+    known("segment.index.bytes", Int, "10485760", Between(4, INT_MAX), "accepted; an index grows as needed"),
+    known("segment.jitter.ms", Long, "0", Between(0, i64::MAX), "accepted"),
+    known("segment.ms", Long, "604800000", Between(1, i64::MAX), "age at which a new segment is begun"),
+    known("unclean.leader.election.enable", Boolean, "false", Bool, "accepted; there are no elections"),
+];
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        TopicConfig::new(BTreeMap::new()).expect("the defaults are legal: a test parses them")
+    }
+}
+
+impl TopicConfig {
+    /// Checks what was set; the rest gets Kafka's defaults. An unknown name or an illegal value is
+    /// `INVALID_CONFIG`.
+    pub fn new(set: BTreeMap<String, String>) -> Result<TopicConfig, Refused> {
+        for (name, value) in &set {
+            let known = KNOWN.iter().find(|known| known.name == name).ok_or_else(|| {
+                Refused::new(ErrorCode::InvalidConfig, format!("unknown topic config name: {name}"))
+            })?;
+            known.check.accepts(value).map_err(|expected| {
+                Refused::new(
+                    ErrorCode::InvalidConfig,
+                    format!("invalid value {value:?} for {name}: must be {expected}"),
+                )
+            })?;
+        }
+        let text = |name: &str| -> &str {
+            set.get(name).map(String::as_str).unwrap_or_else(|| default_of(name))
+        };
+        let number = |name: &str| -> i64 { text(name).trim().parse().unwrap_or(0) };
+        let policies = text("cleanup.policy").split(',').map(str::trim).collect::<Vec<_>>();
+        Ok(TopicConfig {
+            cleanup_delete: policies.contains(&"delete"),
+            cleanup_compact: policies.contains(&"compact"),
+            retention_ms: number("retention.ms"),
+            retention_bytes: number("retention.bytes"),
+            segment_bytes: number("segment.bytes") as u64,
+            segment_ms: number("segment.ms"),
+            index_interval_bytes: number("index.interval.bytes") as u32,
+            max_message_bytes: number("max.message.bytes") as u32,
+            log_append_time: text("message.timestamp.type") == "LogAppendTime",
+            timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
+            timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
+            min_insync_replicas: number("min.insync.replicas") as i32,
+            durability: match text("millstream.durability") {
+                "fsync" => Some(Durability::Fsync),
+                "os" => Some(Durability::Os),
+                _ => None,
+            },
+            set,
+        })
+    }
+
+    /// What the topic sets itself, as text.
+    pub fn set(&self) -> &BTreeMap<String, String> {
+        &self.set
+    }
+
+    /// Every setting with its value, in the order of their names.
+    pub fn entries(&self) -> Vec<ConfigEntry> {
+        KNOWN
+            .iter()
+            .map(|known| {
+                let set = self.set.get(known.name);
+                ConfigEntry {
+                    name: known.name,
+                    value: set.map_or(known.default, String::as_str).to_owned(),
+                    is_default: set.is_none(),
+                    kind: known.kind,
+                    doc: known.doc,
+                }
+            })
+            .collect()
+    }
+}
+
+fn default_of(name: &str) -> &'static str {
+    KNOWN.iter().find(|known| known.name == name).map_or("", |known| known.default)
+}
+
+impl Check {
+    /// On refusal, what is expected.
+    fn accepts(&self, value: &str) -> Result<(), String> {
+        let value = value.trim();
+        match self {
+            Any => Ok(()),
+            Bool => match value.to_ascii_lowercase().as_str() {
+                "true" | "false" => Ok(()),
+                _ => Err("true or false".into()),
+            },
+            Between(low, high) => match value.parse::<i64>() {
+                Ok(number) if (*low..=*high).contains(&number) => Ok(()),
+                _ => Err(format!("a whole number from {low} to {high}")),
+            },
+            Fraction => match value.parse::<f64>() {
+                Ok(number) if (0.0..=1.0).contains(&number) => Ok(()),
+                _ => Err("a number from 0 to 1".into()),
+            },
+            OneOf(words) if words.contains(&value) => Ok(()),
+            OneOf(words) => Err(format!("one of {}", words.join(", "))),
+            ListOf(words) => {
+                let mut found = value.split(',').map(str::trim).peekable();
+                match found.peek().is_some() && found.all(|word| words.contains(&word)) {
+                    true => Ok(()),
+                    false => Err(format!("a list of {}", words.join(", "))),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_legal_when_set() {
+        let set = KNOWN.iter().map(|known| (known.name.to_owned(), known.default.to_owned()));
+        let set: BTreeMap<_, _> = set.collect();
+        let config = TopicConfig::new(set).unwrap();
+        let default = TopicConfig::default();
+        assert_eq!(TopicConfig { set: BTreeMap::new(), ..config }, default);
+        assert_eq!(default.max_message_bytes, 1_048_588);
+        assert!(default.cleanup_delete && !default.cleanup_compact);
+    }
+
+    #[test]
+    fn wrong_settings_are_refused() {
+        let check = |name: &str, value: &str, says: &str| {
+            let set = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let refused = TopicConfig::new(set).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::InvalidConfig);
+            assert!(refused.message.contains(says), "{}", refused.message);
+        };
+        check("no.such", "1", "unknown");
+        check("retention.ms", "soon", "whole number");
+        check("retention.ms", "-2", "from -1");
+        check("cleanup.policy", "shred", "delete, compact");
+        check("message.timestamp.type", "MyTime", "CreateTime");
+    }
+
+    #[test]
+    fn names_follow_kafka() {
+        for good in ["a", "A.b_c-9", &"x".repeat(249)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a b", "ä", "a/b", &"x".repeat(250)] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}
