@@ -1,1 +1,7 @@
-//! server
+//! The binary's parts: sockets, HTTP, configuration, the command line, start and stop.
+//!
+//! Knows: the public face of every other crate. Must not know: the inside of any of them. Here, and
+//! only here, are threads started, clocks read and signals handled.
+
+pub mod cli;
+pub mod kafka_client;

@@ -14,10 +14,10 @@ pub struct Span {
 }
 
 macro_rules! kinds {
-    ($($variant:ident = $code:literal),+ $(,)?) => {
+    ($($(#[$meta:meta])* $variant:ident = $code:literal),+ $(,)?) => {
         /// The rule that a rejected statement broke. `code()` is the public, stable name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum ErrorKind { $($variant),+ }
+        pub enum ErrorKind { $($(#[$meta])* $variant),+ }
 
         impl ErrorKind {
             /// Every kind, in the order of the documentation.
@@ -126,7 +126,7 @@ kinds! {
     UnknownQuery = "unknown-query",
     UnknownTopic = "unknown-topic",
     IncompatibleReplacement = "incompatible-replacement",
-    /// The statement is right, but Millstream cannot do it yet. Never counted as a correct rejection.
+    // The statement is right, but Millstream cannot do it yet. Never counted as a correct rejection.
     Unsupported = "unsupported",
 }
 
