@@ -2,23 +2,43 @@
 //!
 //! Life of an expression: `sqlparser::ast::Expr` → [`bind`] resolves names, overloads and implicit
 //! conversions and yields a [`Expr`] (data: comparable, printable) → [`compile`] turns it into
-//! DataFusion physical expressions inside a [`Compiled`], evaluated once per batch.
+//! a tree of vectorised operations inside a [`Compiled`], evaluated once per batch.
 //!
 //! Rules that hold everywhere (`reference/ksqldb.md` 5.1):
 //! - a row for which evaluation fails yields NULL and an entry in [`RowErrors`]; a batch never fails;
 //! - a comparison with NULL is FALSE, not NULL; a predicate that is NULL filters the row out.
+//!
+//! So every row of every subexpression has one of three outcomes: a value, NULL, or failed. That is
+//! why the tree is ours and calls Arrow's kernels itself: DataFusion's `PhysicalExpr` knows only the
+//! first two, and a kernel's error there is the batch's. See [`eval`] for the rules.
+//!
+//! Reading order: this file (the IR), [`bind`](bind/index.html), [`functions`], [`compile`], [`eval`].
 
 pub mod aggregate;
+mod bind;
+mod compile;
+pub mod eval;
+pub mod java;
+mod show;
 pub mod table;
+mod tree;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
 
-pub use aggregate::{AggregateCall, AggregateFunction};
-pub use table::{TableCall, TableFunction};
+pub use aggregate::{
+    AggregateCall, AggregateFunction, is_aggregate, resolve_aggregate, supports_table,
+};
+pub use bind::{bind, bind_predicate, bind_with_expected_type};
+pub use compile::{Compiled, compile};
+pub use eval::EvalContext;
+pub use table::{TableCall, TableFunction, is_table_function, resolve_table_function};
 
+use crate::error::{Result, Span};
 use crate::types::SqlType;
+
 
 /// A typed expression over the columns of one step's rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +49,11 @@ pub enum Expr {
     Literal { value: ScalarValue, ty: Option<SqlType> },
     /// A scalar function of the library, its overload chosen.
     Call { function: Arc<str>, args: Vec<Expr>, ty: SqlType },
-    /// `+ - * / %` and unary minus (as `0 - x`), operands already of the result's kind.
+    /// `+ - * / %`, operands already of the result's kind (a DECIMAL's operands keep their own
+    /// precision and scale).
     Arithmetic { op: ArithmeticOp, left: Box<Expr>, right: Box<Expr>, ty: SqlType },
+    /// Unary minus.
+    Negate(Box<Expr>),
     /// Always BOOLEAN.
     Compare { op: CompareOp, left: Box<Expr>, right: Box<Expr> },
     /// `a AND b`, `a OR b`.
@@ -80,11 +103,22 @@ pub enum CompareOp {
 }
 
 /// Names an expression may use: what the planner offers to [`bind`].
-///
-/// `resolve` answers for `name` or `qualifier.name`, or says why it cannot (unknown column, unknown
-/// alias, ambiguous), because only the planner knows which sources are in scope.
 pub trait Scope {
-    fn resolve(&self, qualifier: Option<&str>, name: &str) -> crate::error::Result<Expr>;
+    /// Answers for `name` or `qualifier.name`, or says why it cannot (unknown column, unknown alias,
+    /// ambiguous), because only the planner knows which sources are in scope.
+    fn resolve(&self, qualifier: Option<&str>, name: &str) -> Result<Expr>;
+
+    /// Asked for every subexpression, outermost first, before it is bound: `Some` is taken as it is.
+    /// Lets the planner put columns of an aggregate step in place of grouping expressions and
+    /// aggregate calls.
+    fn substitute(&self, _expr: &sqlparser::ast::Expr) -> Result<Option<Expr>> {
+        Ok(None)
+    }
+
+    /// Byte offsets of a place the tokenizer gave as line and column.
+    fn locate(&self, _span: sqlparser::tokenizer::Span) -> Option<Span> {
+        None
+    }
 }
 
 /// One failed row of one evaluation.
@@ -92,7 +126,7 @@ pub trait Scope {
 pub struct RowError {
     /// Row number in the batch.
     pub row: usize,
-    pub message: String,
+    pub message: Cow<'static, str>,
 }
 
 /// The rows that failed while a batch was evaluated; each of them yielded NULL.
