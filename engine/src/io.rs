@@ -4,6 +4,7 @@
 //! the connectors crate implements over the built-in log (and later over an external Kafka). One
 //! implementor serves all queries of a node, because an epoch takes one cut over all of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +35,9 @@ pub enum StartAt {
     Latest,
     Time(i64),
 }
+
+/// Ends a wait from another thread.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// How much one epoch may take in.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +114,11 @@ pub trait EpochIo: Send {
     /// the runtime hands those rows over in memory. Kept in the position.
     fn skip_own_since(&mut self, id: SourceId, epoch: Epoch);
 
+    /// Ends `skip_own_since`: what this engine sealed at or after `epoch` comes again; what it sealed
+    /// before, back to the epoch skipping began with, is still left out, for it was handed over.
+    /// Called when the reader stops while the writer goes on. Kept in the position.
+    fn skip_own_until(&mut self, id: SourceId, epoch: Epoch);
+
     /// Whether everything visible in the source's topic has been taken in by a cut.
     fn is_caught_up(&self, id: SourceId) -> bool;
 
@@ -153,6 +162,12 @@ pub trait EpochIo: Send {
     /// Tells the log which epochs' state RocksDB holds durably: it need not keep their payloads.
     fn state_durable(&mut self, epoch: Epoch);
 
-    /// Blocks until some active source may have input, or the timeout is over.
+    /// Blocks until some active source may have input, the waker was called, or the timeout is over.
     fn wait_for_input(&mut self, active: &[SourceId], timeout: Duration);
+
+    /// What ends a `wait_for_input` from another thread, so that a command need not wait for input. A
+    /// call while nobody waits must not be lost. Without one the runtime waits in short turns.
+    fn waker(&self) -> Option<Waker> {
+        None
+    }
 }
