@@ -1,0 +1,388 @@
+//! The group coordinator: consumer groups of the classic protocol and their committed offsets.
+//!
+//! It does no I/O, has no clock and takes no lock. Each call gets the time and returns a
+//! [`Decision`]: the answer, the facts ([`GroupRecord`]) to be put in the node journal, and the
+//! groups whose waiters should look again. The caller (`kafka/node.rs`) appends the facts, then calls
+//! [`Groups::apply`], and answers once they are durable. A restart applies the newest fact of each
+//! key again, so a group after a restart is the group before it.
+//!
+//! - `records.rs`: the facts and their stored form
+//! - `group.rs`: one group, and what applying a fact does to it
+//! - `rebalance.rs`: join, sync, heartbeat, leave, the passing of time
+//! - `offsets.rs`: committing, deleting and expiring offsets
+//!
+//! Invariant: [`Groups::snapshot`] of a rebuilt coordinator equals that of the one that ran.
+
+pub mod group;
+mod offsets;
+mod rebalance;
+pub mod records;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use group::{Group, Member, State};
+pub use offsets::{Commit, CommitAs};
+use rebalance::Effects;
+pub use records::{CommittedOffset, GroupRecord};
+
+use crate::error::ErrorCode;
+
+/// Settings of the coordinator.
+#[derive(Clone, Debug)]
+pub struct GroupConfig {
+    /// `group.min.session.timeout.ms`
+    pub session_timeout_min_ms: i32,
+    /// `group.max.session.timeout.ms`
+    pub session_timeout_max_ms: i32,
+    /// How long a new group waits for more members before its first generation, ms
+    /// (`group.initial.rebalance.delay.ms`; Kafka's default is 3000).
+    pub initial_delay_ms: i64,
+    /// How long offsets outlive the last member, ms (`offsets.retention.minutes`).
+    pub offsets_retention_ms: i64,
+    /// Longest metadata string a commit may carry, bytes (`offset.metadata.max.bytes`).
+    pub offset_metadata_max: usize,
+}
+
+impl GroupConfig {
+    /// Kafka's defaults, but for the initial delay, which would make every first start wait 3 s.
+    pub fn standard() -> Self {
+        Self {
+            session_timeout_min_ms: 6_000,
+            session_timeout_max_ms: 1_800_000,
+            initial_delay_ms: 100,
+            offsets_retention_ms: 7 * 24 * 3_600_000,
+            offset_metadata_max: 4096,
+        }
+    }
+}
+
+/// What a call comes to.
+#[derive(Debug)]
+pub struct Decision<R> {
+    pub response: R,
+    /// To be appended to the journal, then given to [`Groups::apply`], in this order.
+    pub records: Vec<GroupRecord>,
+    /// Groups in which something happened that waiting requests should look at.
+    pub wake: Vec<String>,
+}
+
+/// The answer to a request that may have to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Poll<T> {
+    Ready(T),
+    /// Look again when the group wakes, and at `until_ms` at the latest.
+    Wait {
+        until_ms: i64,
+    },
+}
+
+/// A member's request to join. Texts are owned: they outlive the request.
+#[derive(Clone, Debug)]
+pub struct JoinRequest {
+    pub group: String,
+    /// Empty for a member that has no id yet.
+    pub member: String,
+    pub instance: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    pub session_timeout_ms: i32,
+    pub rebalance_timeout_ms: i32,
+    pub protocol_type: String,
+    pub protocols: Vec<(String, Vec<u8>)>,
+    /// The client understands MEMBER_ID_REQUIRED (JoinGroup 4 and later).
+    pub requires_known_member: bool,
+    /// The client understands `skip_assignment` (JoinGroup 9 and later).
+    pub can_skip_assignment: bool,
+    /// The id a new member gets; never used before.
+    pub fresh_id: String,
+}
+
+impl JoinRequest {
+    fn to_member(&self, id: &str) -> Member {
+        Member {
+            id: id.to_owned(),
+            instance: self.instance.clone(),
+            client_id: self.client_id.clone(),
+            client_host: self.client_host.clone(),
+            session_timeout_ms: self.session_timeout_ms,
+            rebalance_timeout_ms: self.rebalance_timeout_ms,
+            protocols: self.protocols.clone(),
+            assignment: Vec::new(),
+            session_ends_ms: 0,
+            joining: false,
+            synced: false,
+        }
+    }
+
+    fn update(&self, member: &mut Member) {
+        member.session_timeout_ms = self.session_timeout_ms;
+        member.rebalance_timeout_ms = self.rebalance_timeout_ms;
+        member.protocols.clone_from(&self.protocols);
+    }
+}
+
+/// A join that was taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinStep {
+    Done(Joined),
+    /// Poll for the answer under this member id.
+    Wait {
+        member: String,
+    },
+}
+
+/// A join that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRefused {
+    pub error: ErrorCode,
+    /// With MEMBER_ID_REQUIRED the id to join with; empty otherwise.
+    pub member: String,
+}
+
+impl From<ErrorCode> for JoinRefused {
+    fn from(error: ErrorCode) -> Self {
+        Self { error, member: String::new() }
+    }
+}
+
+/// The answer to a join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    pub generation: i32,
+    pub protocol_type: String,
+    pub protocol: Option<String>,
+    pub leader: String,
+    pub member: String,
+    /// The leader need not compute an assignment: the old one is still good.
+    pub skip_assignment: bool,
+    /// For the leader: all members with their metadata.
+    pub members: Vec<JoinedMember>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedMember {
+    pub id: String,
+    pub instance: Option<String>,
+    pub metadata: Vec<u8>,
+}
+
+/// A member's request for its assignment; the leader brings everyone's.
+#[derive(Clone, Debug)]
+pub struct SyncRequest {
+    pub group: String,
+    pub generation: i32,
+    pub member: String,
+    pub instance: Option<String>,
+    /// Checked against the group's if given (SyncGroup 5 and later).
+    pub protocol_type: Option<String>,
+    pub protocol: Option<String>,
+    pub assignments: Vec<(String, Vec<u8>)>,
+}
+
+/// A member's assignment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synced {
+    pub protocol_type: String,
+    pub protocol: Option<String>,
+    pub assignment: Vec<u8>,
+}
+
+/// All groups of the node.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    config: GroupConfig,
+    groups: BTreeMap<String, Group>,
+}
+
+impl Groups {
+    pub fn new(config: GroupConfig) -> Self {
+        Self { config, groups: BTreeMap::new() }
+    }
+
+    /// Takes in one fact that is in the journal.
+    pub fn apply(&mut self, record: &GroupRecord) {
+        match record {
+            GroupRecord::GroupForgotten { group } => {
+                self.groups.remove(group);
+            }
+            GroupRecord::Generation { group, .. }
+            | GroupRecord::OffsetCommitted { group, .. }
+            | GroupRecord::OffsetForgotten { group, .. } => {
+                let of = self.groups.entry(group.clone()).or_insert_with(|| Group::new(group));
+                of.apply(record);
+            }
+        }
+    }
+
+    /// Ends a rebuild: every member that was restored gets a fresh session.
+    pub fn recovered(&mut self, now_ms: i64) {
+        for group in self.groups.values_mut() {
+            group.emptied_at_ms = now_ms;
+            group.members.values_mut().for_each(|member| member.touch(now_ms));
+        }
+    }
+
+    /// The facts that give this coordinator back: all that must survive a restart, and nothing else.
+    pub fn snapshot(&self) -> Vec<GroupRecord> {
+        let mut out = Vec::new();
+        self.groups.values().for_each(|group| group.snapshot(&mut out));
+        out
+    }
+
+    /// The group, if it exists.
+    pub fn get(&self, group: &str) -> Option<&Group> {
+        self.groups.get(group)
+    }
+
+    /// All groups by name.
+    pub fn all(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
+    }
+
+    /// Takes in a join; see [`Group::submit_join`].
+    pub fn submit_join(
+        &mut self,
+        request: &JoinRequest,
+        now_ms: i64,
+    ) -> Decision<Result<JoinStep, JoinRefused>> {
+        let allowed = self.config.session_timeout_min_ms..=self.config.session_timeout_max_ms;
+        if request.group.is_empty() {
+            return refused(Err(ErrorCode::InvalidGroupId.into()));
+        }
+        if !allowed.contains(&request.session_timeout_ms) {
+            return refused(Err(ErrorCode::InvalidSessionTimeout.into()));
+        }
+        if !self.groups.contains_key(&request.group) {
+            if !request.member.is_empty() {
+                return refused(Err(ErrorCode::UnknownMemberId.into()));
+            }
+            self.groups.insert(request.group.clone(), Group::new(&request.group));
+        }
+        self.with(&request.group, |group, config, effects| {
+            group.submit_join(request, config, now_ms, effects)
+        })
+        .unwrap_or_else(|| refused(Err(ErrorCode::UnknownMemberId.into())))
+    }
+
+    /// Looks for the answer to a join.
+    pub fn poll_join(
+        &mut self,
+        group: &str,
+        member: &str,
+        now_ms: i64,
+    ) -> Decision<Poll<Result<Joined, ErrorCode>>> {
+        self.with(group, |group, config, effects| group.poll_join(member, config, now_ms, effects))
+            .unwrap_or_else(|| refused(Poll::Ready(Err(ErrorCode::UnknownMemberId))))
+    }
+
+    /// Takes in a sync; see [`Group::submit_sync`].
+    pub fn submit_sync(
+        &mut self,
+        request: &SyncRequest,
+        now_ms: i64,
+    ) -> Decision<Result<(), ErrorCode>> {
+        self.with(&request.group, |group, config, effects| {
+            group.submit_sync(request, config, now_ms, effects)
+        })
+        .unwrap_or_else(|| refused(Err(ErrorCode::UnknownMemberId)))
+    }
+
+    /// Looks for an assignment.
+    pub fn poll_sync(
+        &mut self,
+        group: &str,
+        member: &str,
+        generation: i32,
+        now_ms: i64,
+    ) -> Decision<Poll<Result<Synced, ErrorCode>>> {
+        self.with(group, |group, config, effects| {
+            group.poll_sync(member, generation, config, now_ms, effects)
+        })
+        .unwrap_or_else(|| refused(Poll::Ready(Err(ErrorCode::UnknownMemberId))))
+    }
+
+    /// A member's sign of life.
+    pub fn heartbeat(
+        &mut self,
+        group: &str,
+        member: &str,
+        instance: Option<&str>,
+        generation: i32,
+        now_ms: i64,
+    ) -> Decision<Result<(), ErrorCode>> {
+        self.with(group, |group, config, effects| {
+            group.heartbeat(member, instance, generation, config, now_ms, effects)
+        })
+        .unwrap_or_else(|| refused(Err(ErrorCode::UnknownMemberId)))
+    }
+
+    /// A member leaves. `member` is empty if only the instance name is known.
+    pub fn leave(
+        &mut self,
+        group: &str,
+        member: &str,
+        instance: Option<&str>,
+        now_ms: i64,
+    ) -> Decision<Result<(), ErrorCode>> {
+        self.with(group, |group, config, effects| {
+            group.leave(member, instance, config, now_ms, effects)
+        })
+        .unwrap_or_else(|| refused(Err(ErrorCode::UnknownMemberId)))
+    }
+
+    /// Deletes a group that has no members.
+    pub fn delete(&mut self, group: &str, now_ms: i64) -> Decision<Result<(), ErrorCode>> {
+        self.with(group, |group, config, effects| {
+            group.advance(config, now_ms, effects);
+            if group.state != State::Empty {
+                return Err(ErrorCode::NonEmptyGroup);
+            }
+            group.forget(effects);
+            Ok(())
+        })
+        .unwrap_or_else(|| refused(Err(ErrorCode::GroupIdNotFound)))
+    }
+
+    /// Lets time pass for all groups: ends sessions, expires offsets, drops groups nobody needs.
+    pub fn tick(&mut self, now_ms: i64) -> Decision<()> {
+        let mut all = refused(());
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let one = self.with(&name, |group, config, effects| {
+                group.advance(config, now_ms, effects);
+                group.expire(config, now_ms, effects);
+            });
+            if let Some(one) = one {
+                all.records.extend(one.records);
+                all.wake.extend(one.wake);
+            }
+        }
+        let idle = |group: &Group| {
+            group.state == State::Empty
+                && group.promised.is_empty()
+                && group.offsets.is_empty()
+                && group.stored == records::StoredGeneration::default()
+        };
+        self.groups.retain(|_, group| !idle(group));
+        all
+    }
+
+    fn with<R>(
+        &mut self,
+        group: &str,
+        act: impl FnOnce(&mut Group, &GroupConfig, &mut Effects) -> R,
+    ) -> Option<Decision<R>> {
+        let found = self.groups.get_mut(group)?;
+        let mut effects = Effects::default();
+        let response = act(found, &self.config, &mut effects);
+        let wake = if effects.wake { vec![group.to_owned()] } else { vec![] };
+        Some(Decision { response, records: effects.records, wake })
+    }
+}
+
+/// A decision that changes nothing.
+fn refused<R>(response: R) -> Decision<R> {
+    Decision { response, records: vec![], wake: vec![] }
+}

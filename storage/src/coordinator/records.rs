@@ -1,0 +1,319 @@
+//! The stored form of what a group must not forget.
+//!
+//! The journal keeps the newest value of each key, as a compacted topic does. So a fact is stored
+//! under a key that names what it is about, and forgetting is the key without a value:
+//!
+//! ```text
+//! key      = kind u8, group string [, topic string, partition i32]
+//! value    = version u8 (= 1), rest by kind
+//! kind 1   Generation, GroupForgotten: generation i32, protocol type string, protocol?, leader?,
+//!            count u32, member*
+//! member   = id string, instance?, client id string, client host string,
+//!            session timeout i32, rebalance timeout i32, subscription bytes, assignment bytes
+//! kind 2   OffsetCommitted, OffsetForgotten: offset i64, leader epoch i32, metadata string,
+//!            committed at i64 (ms since 1970)
+//! string   = length u32, UTF-8;  bytes = length u32, bytes;  x? = u8 0 | u8 1, x
+//! ```
+//!
+//! All numbers are big-endian. An entry that does not read back to its last byte is refused as a
+//! whole. A count is never believed: vectors grow only as members are really there.
+//!
+//! Facts about different keys may be applied in any order: a group's generation and each of its
+//! offsets do not depend on each other.
+
+use bytes::Bytes;
+
+/// One fact about one group. Applying the newest fact of each key gives the group back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupRecord {
+    /// A generation was formed and its assignment handed in; or, without members, the group emptied.
+    Generation { group: String, generation: StoredGeneration },
+    /// A consumer committed an offset.
+    OffsetCommitted { group: String, topic: String, partition: i32, offset: CommittedOffset },
+    /// A committed offset was deleted, or its topic was.
+    OffsetForgotten { group: String, topic: String, partition: i32 },
+    /// The group was deleted. Its offsets are forgotten one by one, before.
+    GroupForgotten { group: String },
+}
+
+/// What survives of a generation: enough for its members to go on after a restart as if nothing
+/// had happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredGeneration {
+    /// Counts up with each completed join phase.
+    pub generation: i32,
+    /// `consumer`, `connect`, `sr`, …; empty only for a group that never had a member.
+    pub protocol_type: String,
+    /// The assignment protocol chosen; `None` in an empty group.
+    pub protocol: Option<String>,
+    /// The member that computes the assignment; `None` in an empty group.
+    pub leader: Option<String>,
+    pub members: Vec<StoredMember>,
+}
+
+/// A member as it was when its generation's assignment came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMember {
+    pub id: String,
+    pub instance: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    pub session_timeout_ms: i32,
+    pub rebalance_timeout_ms: i32,
+    /// The member's metadata for the chosen protocol.
+    pub subscription: Vec<u8>,
+    pub assignment: Vec<u8>,
+}
+
+/// A committed offset of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The next offset to read.
+    pub offset: i64,
+    /// Leader epoch of the last record read, -1 if the client does not say.
+    pub leader_epoch: i32,
+    /// The client's own words; given back as they came.
+    pub metadata: String,
+    /// When it was committed, ms since 1970.
+    pub committed_at_ms: i64,
+}
+
+/// Why a journal entry could not be read as a group record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    #[error("the record is of version {0}, which this program does not know")]
+    Version(u8),
+    #[error("the record is of kind {0}, which this program does not know")]
+    Kind(u8),
+    #[error("the record ends too early")]
+    Cut,
+    #[error("a text in the record is not UTF-8")]
+    Text,
+    #[error("the record goes on after its end")]
+    Trailing,
+}
+
+const VERSION: u8 = 1;
+const GENERATION: u8 = 1;
+const OFFSET: u8 = 2;
+
+/// A key of the journal with its new value, or without one to forget it.
+pub type Entry = (Bytes, Option<Bytes>);
+
+impl GroupRecord {
+    /// The group this is about.
+    pub fn group(&self) -> &str {
+        match self {
+            Self::Generation { group, .. }
+            | Self::OffsetCommitted { group, .. }
+            | Self::OffsetForgotten { group, .. }
+            | Self::GroupForgotten { group } => group,
+        }
+    }
+
+    /// The stored form.
+    pub fn to_entry(&self) -> Entry {
+        match self {
+            Self::Generation { group, generation } => {
+                let mut value = Writer(vec![VERSION]);
+                value.generation(generation);
+                (generation_key(group), Some(value.0.into()))
+            }
+            Self::OffsetCommitted { group, topic, partition, offset } => {
+                let mut value = Writer(vec![VERSION]);
+                value.i64(offset.offset);
+                value.i32(offset.leader_epoch);
+                value.text(&offset.metadata);
+                value.i64(offset.committed_at_ms);
+                (offset_key(group, topic, *partition), Some(value.0.into()))
+            }
+            Self::OffsetForgotten { group, topic, partition } => {
+                (offset_key(group, topic, *partition), None)
+            }
+            Self::GroupForgotten { group } => (generation_key(group), None),
+        }
+    }
+
+    /// Reads an entry that has a value.
+    pub fn from_entry(key: &[u8], value: &[u8]) -> Result<Self, RecordError> {
+        let (mut key, mut value) = (Reader(key), Reader(value));
+        let kind = key.u8()?;
+        let group = key.text()?;
+        let version = value.u8()?;
+        if version != VERSION {
+            return Err(RecordError::Version(version));
+        }
+        let record = match kind {
+            GENERATION => Self::Generation { group, generation: value.generation()? },
+            OFFSET => Self::OffsetCommitted {
+                group,
+                topic: key.text()?,
+                partition: key.i32()?,
+                offset: CommittedOffset {
+                    offset: value.i64()?,
+                    leader_epoch: value.i32()?,
+                    metadata: value.text()?,
+                    committed_at_ms: value.i64()?,
+                },
+            },
+            kind => return Err(RecordError::Kind(kind)),
+        };
+        match key.0.is_empty() && value.0.is_empty() {
+            true => Ok(record),
+            false => Err(RecordError::Trailing),
+        }
+    }
+}
+
+fn generation_key(group: &str) -> Bytes {
+    let mut key = Writer(vec![GENERATION]);
+    key.text(group);
+    key.0.into()
+}
+
+fn offset_key(group: &str, topic: &str, partition: i32) -> Bytes {
+    let mut key = Writer(vec![OFFSET]);
+    key.text(group);
+    key.text(topic);
+    key.i32(partition);
+    key.0.into()
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn u8(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    fn i32(&mut self, value: i32) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn i64(&mut self, value: i64) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// Lengths come from requests, which are far below 4 GiB.
+    fn len(&mut self, value: usize) {
+        let value = u32::try_from(value).expect("a request is smaller than 4 GiB");
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn bytes(&mut self, value: &[u8]) {
+        self.len(value.len());
+        self.0.extend_from_slice(value);
+    }
+
+    fn text(&mut self, value: &str) {
+        self.bytes(value.as_bytes());
+    }
+
+    fn optional(&mut self, value: Option<&str>) {
+        self.u8(u8::from(value.is_some()));
+        if let Some(value) = value {
+            self.text(value);
+        }
+    }
+
+    fn generation(&mut self, generation: &StoredGeneration) {
+        self.i32(generation.generation);
+        self.text(&generation.protocol_type);
+        self.optional(generation.protocol.as_deref());
+        self.optional(generation.leader.as_deref());
+        self.len(generation.members.len());
+        for member in &generation.members {
+            self.text(&member.id);
+            self.optional(member.instance.as_deref());
+            self.text(&member.client_id);
+            self.text(&member.client_host);
+            self.i32(member.session_timeout_ms);
+            self.i32(member.rebalance_timeout_ms);
+            self.bytes(&member.subscription);
+            self.bytes(&member.assignment);
+        }
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(RecordError::Cut)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
+        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(RecordError::Cut)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn u8(&mut self) -> Result<u8, RecordError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn i32(&mut self) -> Result<i32, RecordError> {
+        self.array().map(i32::from_be_bytes)
+    }
+
+    fn i64(&mut self) -> Result<i64, RecordError> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    fn len(&mut self) -> Result<usize, RecordError> {
+        self.array().map(|bytes| u32::from_be_bytes(bytes) as usize)
+    }
+
+    fn bytes(&mut self) -> Result<Vec<u8>, RecordError> {
+        let len = self.len()?;
+        self.take(len).map(<[u8]>::to_vec)
+    }
+
+    fn text(&mut self) -> Result<String, RecordError> {
+        String::from_utf8(self.bytes()?).map_err(|_| RecordError::Text)
+    }
+
+    fn optional(&mut self) -> Result<Option<String>, RecordError> {
+        match self.u8()? {
+            0 => Ok(None),
+            _ => self.text().map(Some),
+        }
+    }
+
+    fn many<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Result<T, RecordError>,
+    ) -> Result<Vec<T>, RecordError> {
+        let count = self.len()?;
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(read(self)?);
+        }
+        Ok(all)
+    }
+
+    fn generation(&mut self) -> Result<StoredGeneration, RecordError> {
+        Ok(StoredGeneration {
+            generation: self.i32()?,
+            protocol_type: self.text()?,
+            protocol: self.optional()?,
+            leader: self.optional()?,
+            members: self.many(Self::member)?,
+        })
+    }
+
+    fn member(&mut self) -> Result<StoredMember, RecordError> {
+        Ok(StoredMember {
+            id: self.text()?,
+            instance: self.optional()?,
+            client_id: self.text()?,
+            client_host: self.text()?,
+            session_timeout_ms: self.i32()?,
+            rebalance_timeout_ms: self.i32()?,
+            subscription: self.bytes()?,
+            assignment: self.bytes()?,
+        })
+    }
+}

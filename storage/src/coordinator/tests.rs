@@ -1,0 +1,517 @@
+//! The coordinator as its members see it, and the one test that matters most: rebuild and compare.
+//!
+//! A script is one step per line, `step => what comes of it`. Steps:
+//!
+//! ```text
+//! +100                     let 100 ms pass
+//! join a [range,sticky]    member a asks to join (with its id, if it has one)
+//! static a as x            the same under the instance name x, always without an id
+//! poll a                   has a's join been answered?
+//! sync a 1 a=P b=Q         a asks for its assignment in generation 1, and hands one in
+//! fetch a 1                is a's assignment there?
+//! beat a 1                 a heartbeat in generation 1
+//! leave a                  a leaves
+//! commit a 1 t/0=5         a commits offset 5 for partition 0 of t; `commit - -1 …` without a group
+//! offset t/0               what is committed
+//! tick                     let time pass for all
+//! restart                  throw the coordinator away and rebuild it from the records
+//! state                    Kafka's name of the state, and the members
+//! delete                   delete the group
+//! ```
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+
+struct Play {
+    groups: Groups,
+    /// The newest value of each key, as the broker's journal keeps it.
+    journal: BTreeMap<Bytes, Bytes>,
+    now_ms: i64,
+    /// Member names of the script to the ids they were given.
+    ids: BTreeMap<String, String>,
+    fresh: u32,
+}
+
+impl Play {
+    fn new() -> Self {
+        let groups = Groups::new(GroupConfig::standard());
+        Self { groups, journal: BTreeMap::new(), now_ms: 0, ids: BTreeMap::new(), fresh: 0 }
+    }
+
+    /// What the node does with a decision: journal, then apply.
+    fn settle<R>(&mut self, decision: Decision<R>) -> R {
+        for record in &decision.records {
+            match record.to_entry() {
+                (key, Some(value)) => self.journal.insert(key, value),
+                (key, None) => self.journal.remove(&key),
+            };
+            self.groups.apply(record);
+        }
+        decision.response
+    }
+
+    fn rebuilt(&self) -> Groups {
+        let mut groups = Groups::new(GroupConfig::standard());
+        for (key, value) in &self.journal {
+            groups.apply(&GroupRecord::from_entry(key, value).expect("our own entry"));
+        }
+        groups
+    }
+
+    fn id(&self, name: &str) -> String {
+        self.ids.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Ids as the names the script knows them by.
+    fn name(&self, id: &str) -> String {
+        let known = self.ids.iter().find(|(_, known)| *known == id);
+        known.map_or_else(|| id.to_owned(), |(name, _)| name.clone())
+    }
+
+    fn join(&mut self, name: &str, instance: Option<&str>, protocols: &str) -> String {
+        self.fresh += 1;
+        let member = if instance.is_some() { String::new() } else { self.id(name) };
+        let request = JoinRequest {
+            group: "g".into(),
+            member,
+            instance: instance.map(str::to_owned),
+            client_id: "c".into(),
+            client_host: "h".into(),
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 30_000,
+            protocol_type: "consumer".into(),
+            protocols: protocols.split(',').map(|p| (p.to_owned(), b"sub".to_vec())).collect(),
+            requires_known_member: true,
+            can_skip_assignment: true,
+            fresh_id: format!("id-{}", self.fresh),
+        };
+        let decision = self.groups.submit_join(&request, self.now_ms);
+        match self.settle(decision) {
+            Ok(JoinStep::Done(joined)) => {
+                self.ids.insert(name.to_owned(), joined.member.clone());
+                self.joined(&joined)
+            }
+            Ok(JoinStep::Wait { member }) => {
+                self.ids.insert(name.to_owned(), member);
+                self.poll(name)
+            }
+            Err(JoinRefused { error: ErrorCode::MemberIdRequired, member }) => {
+                self.ids.insert(name.to_owned(), member);
+                "id".into()
+            }
+            Err(refused) => format!("{:?}", refused.error),
+        }
+    }
+
+    fn joined(&self, joined: &Joined) -> String {
+        let mut names: Vec<String> = joined.members.iter().map(|m| self.name(&m.id)).collect();
+        names.sort();
+        let leads = if joined.leader == joined.member { " leads " } else { "" };
+        let skip = if joined.skip_assignment { " skip" } else { "" };
+        let protocol = joined.protocol.clone().unwrap_or_default();
+        format!("{} {protocol}{leads}{}{skip}", joined.generation, names.join(","))
+    }
+
+    fn poll(&mut self, name: &str) -> String {
+        let decision = self.groups.poll_join("g", &self.id(name), self.now_ms);
+        match self.settle(decision) {
+            Poll::Wait { .. } => "wait".into(),
+            Poll::Ready(Ok(joined)) => self.joined(&joined),
+            Poll::Ready(Err(error)) => format!("{error:?}"),
+        }
+    }
+
+    fn sync(&mut self, name: &str, generation: i32, parts: &[&str]) -> String {
+        let assignments = parts
+            .iter()
+            .filter_map(|part| part.split_once('='))
+            .map(|(name, given)| (self.id(name), given.as_bytes().to_vec()))
+            .collect();
+        let request = SyncRequest {
+            group: "g".into(),
+            generation,
+            member: self.id(name),
+            instance: None,
+            protocol_type: None,
+            protocol: None,
+            assignments,
+        };
+        let decision = self.groups.submit_sync(&request, self.now_ms);
+        match self.settle(decision) {
+            Ok(()) => self.fetch(name, generation),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    fn fetch(&mut self, name: &str, generation: i32) -> String {
+        let decision = self.groups.poll_sync("g", &self.id(name), generation, self.now_ms);
+        match self.settle(decision) {
+            Poll::Wait { .. } => "wait".into(),
+            Poll::Ready(Ok(synced)) => String::from_utf8_lossy(&synced.assignment).into_owned(),
+            Poll::Ready(Err(error)) => format!("{error:?}"),
+        }
+    }
+
+    fn commit(&mut self, name: &str, generation: i32, what: &str) -> String {
+        let (place, offset) = what.split_once('=').expect("topic/partition=offset");
+        let (topic, partition) = place.split_once('/').expect("topic/partition");
+        let commit = Commit {
+            topic: topic.into(),
+            partition: partition.parse().expect("a partition"),
+            offset: offset.parse().expect("an offset"),
+            leader_epoch: -1,
+            metadata: format!("by {name}"),
+        };
+        let member = self.id(name);
+        let by = CommitAs { group: "g", member: &member, instance: None, generation };
+        let decision = self.groups.commit(&by, vec![commit], self.now_ms);
+        match self.settle(decision) {
+            Ok(each) => format!("{:?}", each[0]),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    fn state(&self) -> String {
+        let Some(group) = self.groups.get("g") else { return "none".into() };
+        let mut names: Vec<String> = group.members.keys().map(|id| self.name(id)).collect();
+        names.sort();
+        format!("{} {}", group.state.name(), names.join(",")).trim_end().to_owned()
+    }
+
+    fn outcome(result: Result<(), ErrorCode>) -> String {
+        result.map_or_else(|error| format!("{error:?}"), |()| "ok".into())
+    }
+
+    fn step(&mut self, step: &str) -> String {
+        let words: Vec<&str> = step.split_whitespace().collect();
+        let generation = |at: usize| words[at].parse::<i32>().expect("a generation");
+        match words[0] {
+            time if time.starts_with('+') => {
+                self.now_ms += time[1..].parse::<i64>().expect("milliseconds");
+                String::new()
+            }
+            "join" => self.join(words[1], None, words.get(2).unwrap_or(&"range")),
+            "static" => self.join(words[1], Some(words[3]), "range"),
+            "poll" => self.poll(words[1]),
+            "sync" => self.sync(words[1], generation(2), &words[3..]),
+            "fetch" => self.fetch(words[1], generation(2)),
+            "beat" => {
+                let id = self.id(words[1]);
+                let beat = self.groups.heartbeat("g", &id, None, generation(2), self.now_ms);
+                Self::outcome(self.settle(beat))
+            }
+            "leave" => {
+                let left = self.groups.leave("g", &self.id(words[1]), None, self.now_ms);
+                Self::outcome(self.settle(left))
+            }
+            "commit" => self.commit(words[1], generation(2), words[3]),
+            "offset" => {
+                let (topic, partition) = words[1].split_once('/').expect("topic/partition");
+                let partition = partition.parse().expect("a partition");
+                let found = self.groups.get("g").and_then(|group| group.offset(topic, partition));
+                found.map_or("none".into(), |found| format!("{} {}", found.offset, found.metadata))
+            }
+            "tick" => {
+                let tick = self.groups.tick(self.now_ms);
+                self.settle(tick);
+                String::new()
+            }
+            "restart" => {
+                self.groups = self.rebuilt();
+                self.groups.recovered(self.now_ms);
+                String::new()
+            }
+            "state" => self.state(),
+            "delete" => {
+                let deleted = self.groups.delete("g", self.now_ms);
+                Self::outcome(self.settle(deleted))
+            }
+            other => panic!("unknown step {other}"),
+        }
+    }
+}
+
+#[track_caller]
+fn check(script: &str) {
+    let mut play = Play::new();
+    let mut seen = String::new();
+    let mut wanted = String::new();
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (step, expected) = line.split_once("=>").unwrap_or((line, ""));
+        let came = play.step(step.trim());
+        seen.push_str(&format!("{} => {came}\n", step.trim()));
+        wanted.push_str(&format!("{} => {}\n", step.trim(), expected.trim()));
+    }
+    assert_eq!(seen, wanted);
+    assert_eq!(play.rebuilt().snapshot(), play.groups.snapshot());
+}
+
+/// Brings two members into generation 1, `a` leading.
+const TWO: &str = "
+    join a => id
+    join a => wait
+    join b => id
+    join b => wait
+    +100
+    poll a => wait
+    +100
+    poll a => 1 range leads a,b
+    poll b => 1 range
+    sync b 1 => wait
+    sync a 1 a=A b=B => A
+    fetch b 1 => B
+    state => Stable a,b
+";
+
+#[test]
+fn a_new_member_is_given_an_id_and_joins_with_it() {
+    check("join a => id\n join a => wait\n +100\n poll a => 1 range leads a");
+}
+
+#[test]
+fn two_members_get_the_assignment_the_leader_made() {
+    check(TWO);
+}
+
+#[test]
+fn a_third_member_makes_the_others_join_again() {
+    check(&format!(
+        "{TWO}
+        join c => id
+        join c => wait
+        beat a 1 => RebalanceInProgress
+        join a => wait
+        join b => 2 range
+        poll c => 2 range
+        poll a => 2 range leads a,b,c
+        beat c 1 => IllegalGeneration
+        fetch a 1 => RebalanceInProgress"
+    ));
+}
+
+#[test]
+fn a_member_that_leaves_hands_its_partitions_to_the_rest() {
+    check(&format!(
+        "{TWO}
+        leave b => ok
+        beat b 1 => UnknownMemberId
+        beat a 1 => RebalanceInProgress
+        join a => 2 range leads a
+        sync a 2 a=AB => AB"
+    ));
+}
+
+#[test]
+fn a_silent_member_loses_its_session_and_a_beating_one_keeps_it() {
+    check(&format!(
+        "{TWO}
+        +6000
+        beat a 1 => ok
+        +6000
+        beat a 1 => RebalanceInProgress
+        state => PreparingRebalance a"
+    ));
+}
+
+#[test]
+fn members_that_do_not_rejoin_in_time_are_left_behind() {
+    check(&format!(
+        "{TWO}
+        join a => wait
+        +9000
+        beat b 1 => RebalanceInProgress
+        poll a => wait
+        +9000
+        beat b 1 => RebalanceInProgress
+        poll a => wait
+        +9000
+        beat b 1 => RebalanceInProgress
+        poll a => wait
+        +3000
+        poll a => 2 range leads a
+        beat b 2 => UnknownMemberId"
+    ));
+}
+
+#[test]
+fn followers_join_anew_when_the_leader_never_hands_in() {
+    check(
+        "join a => id
+        join a => wait
+        join b => id
+        join b => wait
+        +100
+        poll a => wait
+        +100
+        poll a => 1 range leads a,b
+        sync b 1 => wait
+        +9000
+        fetch b 1 => wait
+        +9000
+        fetch b 1 => RebalanceInProgress
+        join b => 2 range leads b",
+    );
+}
+
+#[test]
+fn a_restart_keeps_members_assignments_and_offsets() {
+    check(&format!(
+        "{TWO}
+        commit a 1 t/0=5 => None
+        restart
+        state => Stable a,b
+        beat b 1 => ok
+        fetch b 1 => B
+        offset t/0 => 5 by a
+        commit b 1 t/1=7 => None
+        offset t/1 => 7 by b"
+    ));
+}
+
+#[test]
+fn commits_are_fenced_by_generation() {
+    check(&format!(
+        "{TWO}
+        commit a 0 t/0=1 => IllegalGeneration
+        commit x 1 t/0=1 => UnknownMemberId
+        commit - -1 t/0=1 => UnknownMemberId
+        leave a => ok
+        leave b => ok
+        commit - -1 t/0=9 => None
+        offset t/0 => 9 by -"
+    ));
+}
+
+#[test]
+fn a_group_is_deleted_only_without_members() {
+    check(&format!(
+        "{TWO}
+        commit a 1 t/0=5 => None
+        delete => NonEmptyGroup
+        leave a => ok
+        leave b => ok
+        state => Empty
+        delete => ok
+        state => none
+        delete => GroupIdNotFound"
+    ));
+}
+
+#[test]
+fn a_static_member_comes_back_without_a_rebalance() {
+    check(
+        "static a as x => wait
+        static b as y => wait
+        +100
+        poll a => wait
+        +100
+        poll a => 1 range leads a,b
+        sync a 1 a=A b=B => A
+        fetch b 1 => B
+        static b as y => 1 range
+        fetch b 1 => B
+        static a as x => 1 range leads a,b skip
+        state => Stable a,b",
+    );
+}
+
+#[test]
+fn the_protocol_is_one_all_members_speak() {
+    check(
+        "join a range,sticky => id
+        join a range,sticky => wait
+        join b sticky => id
+        join b sticky => wait
+        join c other => InconsistentGroupProtocol
+        +200
+        poll a => wait
+        +100
+        poll a => 1 sticky leads a,b",
+    );
+}
+
+#[test]
+fn offsets_outlive_the_members_for_a_week() {
+    check(&format!(
+        "{TWO}
+        commit a 1 t/0=5 => None
+        leave a => ok
+        leave b => ok
+        +604799000
+        tick
+        offset t/0 => 5 by a
+        +2000
+        tick
+        state => none"
+    ));
+}
+
+#[test]
+fn damaged_entries_are_refused() {
+    let generation = records::StoredGeneration { generation: 3, ..Default::default() };
+    let record = GroupRecord::Generation { group: "g".into(), generation };
+    let (key, value) = record.to_entry();
+    let value = value.expect("a generation has a value");
+    assert_eq!(GroupRecord::from_entry(&key, &value), Ok(record));
+    for cut in 0..value.len() {
+        assert!(GroupRecord::from_entry(&key, &value[..cut]).is_err(), "cut at {cut}");
+    }
+    let longer = [&value[..], &[0]].concat();
+    assert_eq!(GroupRecord::from_entry(&key, &longer), Err(records::RecordError::Trailing));
+    // A count that nothing backs allocates nothing.
+    let boasting = [&value[..value.len() - 4], &[255; 4]].concat();
+    assert_eq!(GroupRecord::from_entry(&key, &boasting), Err(records::RecordError::Cut));
+}
+
+fn any_step() -> impl Strategy<Value = String> {
+    let name = || prop::sample::select(vec!["a", "b", "c"]);
+    let generation = || 0..4_i32;
+    prop_oneof![
+        (1..12_000_i64).prop_map(|ms| format!("+{ms}")),
+        name().prop_map(|n| format!("join {n}")),
+        name().prop_map(|n| format!("join {n} sticky,range")),
+        name().prop_map(|n| format!("static {n} as {n}")),
+        name().prop_map(|n| format!("poll {n}")),
+        (name(), generation()).prop_map(|(n, g)| format!("sync {n} {g} a=A b=B c=C")),
+        (name(), generation()).prop_map(|(n, g)| format!("fetch {n} {g}")),
+        (name(), generation()).prop_map(|(n, g)| format!("beat {n} {g}")),
+        name().prop_map(|n| format!("leave {n}")),
+        (name(), generation(), 0..3_i32, 0..99_i64)
+            .prop_map(|(n, g, p, o)| format!("commit {n} {g} t/{p}={o}")),
+        (0..3_i32).prop_map(|p| format!("commit - -1 u/{p}=1")),
+        Just("tick".to_owned()),
+        Just("delete".to_owned()),
+        Just("restart".to_owned()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_rebuilt_coordinator_is_the_one_that_ran(
+        steps in prop::collection::vec(any_step(), 1..120)
+    ) {
+        let mut play = Play::new();
+        let mut generation = 0;
+        for step in &steps {
+            play.step(step);
+            prop_assert_eq!(play.rebuilt().snapshot(), play.groups.snapshot(), "after {}", step);
+            if let Some(group) = play.groups.get("g") {
+                let restarted = step == "restart" || step == "delete";
+                prop_assert!(restarted || group.generation >= generation);
+                generation = group.generation;
+                let leader = group.leader.as_deref();
+                // A leader may have left: the group then is on its way to the next generation.
+                let on_the_way = matches!(group.state, State::Joining { .. });
+                prop_assert!(
+                    on_the_way || leader.is_none_or(|id| group.members.contains_key(id))
+                );
+            } else {
+                generation = 0;
+            }
+        }
+    }
+}
