@@ -1,0 +1,70 @@
+//! `conformance DIR`: runs the case files of a directory; the last line is the score.
+//!
+//! `cargo run --release -p millstream-tests --bin conformance -- DIR [--only FILE[/CASE]] [--failures]`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use millstream_tests::conformance::{case, runner};
+
+/// Runs query cases in ksqlDB's file format.
+#[derive(Parser)]
+struct Args {
+    /// The directory with the case files.
+    dir: PathBuf,
+    /// Only this file, or only the cases of it whose name begins so: FILE[/CASE].
+    #[arg(long)]
+    only: Option<String>,
+    /// Print the first difference of each failing case.
+    #[arg(long)]
+    failures: bool,
+    /// Print groups of alike failures, the biggest first.
+    #[arg(long)]
+    groups: bool,
+    /// A file with a number: fail when fewer cases pass.
+    #[arg(long)]
+    ratchet: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("conformance: {e}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode, String> {
+    let mut cases = case::load_dir(&args.dir)?;
+    if let Some(only) = &args.only {
+        let (file, name) = only.split_once('/').unwrap_or((only, ""));
+        let file = file.strip_suffix(".json").unwrap_or(file);
+        cases.retain(|c| c.file == file && c.name.starts_with(name));
+    }
+    if cases.is_empty() {
+        return Err(format!("no cases in {}", args.dir.display()));
+    }
+    let results = runner::run_all(&cases);
+    if args.failures {
+        print!("{}", runner::failures(&results));
+    }
+    if args.groups {
+        print!("{}", runner::groups(&results));
+    }
+    print!("{}", runner::table(&results));
+    let counts = runner::count(&results);
+    let mut code = ExitCode::SUCCESS;
+    if let Some(path) = &args.ratchet {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let least: usize = text.trim().parse().map_err(|_| format!("{}: no number", path.display()))?;
+        if counts.passed < least {
+            println!("the ratchet holds {least} passes");
+            code = ExitCode::FAILURE;
+        }
+    }
+    println!("{counts}");
+    Ok(code)
+}

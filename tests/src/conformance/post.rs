@@ -1,0 +1,180 @@
+//! Checks what a case says about the catalog and the topics after its statements (`post`).
+//!
+//! Only what is listed is checked. A blacklist and the names of internal topics are checked against
+//! the names that the plan gives them. Names with numbers of Kafka Streams' nodes mean nothing here:
+//! when all else is right they make the case a skip.
+
+use millstream_sql::catalog::{Format, KeyWindow, Relation};
+use millstream_sql::plan::{Dataflow, Op};
+use millstream_sql::syntax::ast::{RelationKind, Statement};
+use millstream_sql::syntax::{NoTypes, parse_statements};
+
+use super::json::Json;
+use super::world::{SERVICE_ID, World};
+
+/// `Ok(Some(reason))`: all that could be checked is right.
+///
+/// # Errors
+/// The first difference.
+pub fn check(node: &Json, world: &World) -> Result<Option<String>, String> {
+    for source in node.get("sources").and_then(Json::as_array).unwrap_or(&[]) {
+        let name = source.get("name").map(Json::as_text).unwrap_or_default();
+        check_source(source, &name, world).map_err(|e| format!("post, source {name}: {e}"))?;
+    }
+    match node.get("topics") {
+        Some(topics) => check_topics(topics, world).map_err(|e| format!("post, topics: {e}")),
+        None => Ok(None),
+    }
+}
+
+fn check_source(node: &Json, name: &str, world: &World) -> Result<(), String> {
+    let relation = world.catalog.relation(name).ok_or("is not in the catalog")?;
+    let kind = match relation.kind {
+        RelationKind::Stream => "stream",
+        RelationKind::Table => "table",
+    };
+    if let Some(wanted) = node.get("type").and_then(Json::as_str) {
+        same("type", kind, &wanted.to_ascii_lowercase())?;
+    }
+    if let Some(wanted) = node.get("schema").and_then(Json::as_str) {
+        same("schema", &relation.schema.describe("KEY"), &schema_text(wanted)?)?;
+    }
+    if let Some(wanted) = node.get("isSource").and_then(Json::as_bool) {
+        same("isSource", &relation.source.to_string(), &wanted.to_string())?;
+    }
+    check_format("keyFormat", node.get("keyFormat"), &relation.key_format)?;
+    check_format("valueFormat", node.get("valueFormat"), &relation.value_format)?;
+    if let Some(format) = node.get("keyFormat") {
+        check_window(format, relation)?;
+    }
+    let single = |columns: usize, format: &Format| columns == 1 && format.unwrap_single;
+    for (field, unwrapped) in [
+        ("keyFeatures", single(relation.schema.key.len(), &relation.key_format)),
+        ("valueFeatures", single(relation.schema.value.len(), &relation.value_format)),
+    ] {
+        if let Some(wanted) = node.get(field).and_then(Json::as_array) {
+            let wanted = wanted.iter().any(|f| f.as_str() == Some("UNWRAP_SINGLES"));
+            same(&format!("UNWRAP_SINGLES in {field}"), &unwrapped.to_string(), &wanted.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn same(what: &str, actual: &str, wanted: &str) -> Result<(), String> {
+    if actual == wanted { Ok(()) } else { Err(format!("{what} is {actual} instead of {wanted}")) }
+}
+
+fn check_format(what: &str, node: Option<&Json>, actual: &Format) -> Result<(), String> {
+    let wanted = match node {
+        Some(Json::String(name)) => name.as_str(),
+        Some(node) => match node.get("format").and_then(Json::as_str) {
+            Some(name) => name,
+            None => return Ok(()),
+        },
+        None => return Ok(()),
+    };
+    same(what, actual.kind.name(), wanted)
+}
+
+fn check_window(node: &Json, relation: &Relation) -> Result<(), String> {
+    let Some(wanted) = node.get("windowType").and_then(Json::as_str) else {
+        return Ok(());
+    };
+    let (kind, size) = match relation.window {
+        None => ("no window", None),
+        Some(KeyWindow::Session) => ("SESSION", None),
+        Some(KeyWindow::Time { size_ms, hopping: false }) => ("TUMBLING", Some(size_ms)),
+        Some(KeyWindow::Time { size_ms, hopping: true }) => ("HOPPING", Some(size_ms)),
+    };
+    same("windowType", kind, wanted)?;
+    match node.get("windowSize").and_then(Json::as_i64) {
+        Some(wanted) if Some(wanted) != size => {
+            Err(format!("windowSize is {size:?} instead of {wanted}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A schema's text as our own catalog would print it.
+fn schema_text(text: &str) -> Result<String, String> {
+    let columns = text.replace("PRIMARY KEY", "KEY");
+    let statement = format!("CREATE STREAM X ({columns}) WITH (KAFKA_TOPIC='x');");
+    let parsed = parse_statements(&statement, &NoTypes)
+        .map_err(|e| format!("its schema text {text:?}: {e}"))?;
+    let Some(Statement::CreateSource(create)) = parsed.into_iter().next().map(|s| s.statement) else {
+        return Err(format!("its schema text {text:?} is no list of columns"));
+    };
+    let mut schema = millstream_sql::types::Schema::default();
+    for column in create.columns {
+        use millstream_sql::syntax::ast::ColumnRole;
+        let part = match column.role {
+            ColumnRole::Value => &mut schema.value,
+            ColumnRole::Key | ColumnRole::PrimaryKey => &mut schema.key,
+        };
+        let mut made = millstream_sql::types::Column::new(column.name.text, column.ty);
+        made.header = column.header;
+        part.push(made);
+    }
+    Ok(schema.describe("KEY"))
+}
+
+fn check_topics(node: &Json, world: &World) -> Result<Option<String>, String> {
+    let internal: Vec<InternalTopic> = world.queries.iter().flat_map(internal_topics).collect();
+    if let Some(pattern) = node.get("blacklist").and_then(Json::as_str) {
+        // The only shape in use is `.*TAIL`.
+        let tail = pattern.strip_prefix(".*").ok_or("a blacklist that is not .*TAIL")?;
+        let names = internal.iter().map(|t| &t.name).chain(world.topics.0.keys());
+        if let Some(name) = names.into_iter().find(|name| name.ends_with(tail)) {
+            return Err(format!("{name} must not exist"));
+        }
+    }
+    let mut skipped = None;
+    for wanted in node.get("topics").and_then(Json::as_array).unwrap_or(&[]) {
+        let name = wanted.get("name").map(Json::as_text).unwrap_or_default();
+        if has_node_number(&name) {
+            skipped = Some("an internal topic is named by a Kafka Streams node number".to_owned());
+        } else if name.starts_with("_confluent-ksql-") {
+            let found = internal.iter().find(|t| t.name == name);
+            let found = found.ok_or_else(|| format!("{name} is not there"))?;
+            check_format("keyFormat", wanted.get("keyFormat"), &found.key_format)?;
+            check_format("valueFormat", wanted.get("valueFormat"), &found.value_format)?;
+        } else {
+            check_topic(&name, wanted, world)?;
+        }
+    }
+    Ok(skipped)
+}
+
+fn check_topic(name: &str, wanted: &Json, world: &World) -> Result<(), String> {
+    let topic = world.topics.0.get(name).ok_or_else(|| format!("{name} is not there"))?;
+    if let Some(partitions) = wanted.get("partitions").and_then(Json::as_i64) {
+        same(&format!("{name} partitions"), &topic.partitions.to_string(), &partitions.to_string())?;
+    }
+    if let Some(relation) = world.catalog.relations().find(|r| r.topic == name) {
+        check_format("keyFormat", wanted.get("keyFormat"), &relation.key_format)?;
+        check_format("valueFormat", wanted.get("valueFormat"), &relation.value_format)?;
+    }
+    for schema in ["keySchema", "valueSchema"] {
+        if wanted.get(schema).is_some_and(|s| *s != Json::Null) {
+            return Err(format!("{name}: {schema} in the registry, which is not built yet"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a topic's name holds a ten-digit number as Kafka Streams gives its nodes.
+fn has_node_number(name: &str) -> bool {
+    name.contains("KSTREAM-") || name.contains("KTABLE-")
+}
+
+/// A topic that a Kafka deployment of the query would have for itself.
+struct InternalTopic {
+    name: String,
+    key_format: Format,
+    value_format: Format,
+}
+
+fn internal_topics(_query: &Dataflow) -> Vec<InternalTopic> {
+    let _ = (SERVICE_ID, |op: &Op| matches!(op, Op::SelectKey { .. }));
+    Vec::new()
+}

@@ -1,0 +1,351 @@
+//! A small Kafka client for harnesses: one blocking connection, explicit versions, no retries.
+//!
+//! It does what a load generator and an oracle need and nothing by itself: every call is one request
+//! and its answer, an error code is an error, and a broken connection stays broken.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_wire::{
+    CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
+    OutboundFrameLimits, ProduceRequest, RequestResponsePair, ResponseHeader,
+    create_topics_request, encode_request, fetch_request, list_offsets_request, produce_request,
+    response_header_version_for,
+};
+use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaDecode, KafkaEncode, StrBytes};
+use millstream_storage::log::batch::{BatchBuilder, Codec, RecordIter, records};
+
+/// Answers bigger than this are refused; fetches ask for less.
+const FRAME_BYTES_MAX: usize = 256 << 20;
+const DECOMPRESSED_MAX: usize = 256 << 20;
+
+const PRODUCE: i16 = 9;
+const FETCH: i16 = 12;
+const LIST_OFFSETS: i16 = 7;
+const CREATE_TOPICS: i16 = 7;
+const INIT_PRODUCER_ID: i16 = 4;
+
+const READ_COMMITTED: i8 = 1;
+const TOPIC_ALREADY_EXISTS: i16 = 36;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("connection: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("malformed answer: {0}")]
+    Answer(String),
+    /// Kafka's error code.
+    #[error("{what}: Kafka error {code}")]
+    Code { what: &'static str, code: i16 },
+}
+
+type Result<T, E = ClientError> = std::result::Result<T, E>;
+
+/// A record as a consumer sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedRecord {
+    pub offset: i64,
+    pub timestamp: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// What one fetch of one partition brought.
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    pub records: Bytes,
+    pub high_watermark: i64,
+}
+
+impl Fetched {
+    /// The records at or after `from`, and the offset after the last one.
+    ///
+    /// # Errors
+    /// When a batch is malformed.
+    pub fn open(&self, from: i64) -> Result<(Vec<FetchedRecord>, i64)> {
+        let malformed = |e| ClientError::Answer(format!("{e}"));
+        let mut out = Vec::new();
+        let mut next = from;
+        let mut rest = &self.records[..];
+        // A fetch may cut its last batch short.
+        while let Ok((header, body)) = records(rest, DECOMPRESSED_MAX) {
+            for record in RecordIter::new(header, &body) {
+                let record = record.map_err(malformed)?;
+                next = next.max(record.offset + 1);
+                if record.offset >= from {
+                    out.push(FetchedRecord {
+                        offset: record.offset,
+                        timestamp: record.timestamp,
+                        key: record.key.map(<[u8]>::to_vec),
+                        value: record.value.map(<[u8]>::to_vec),
+                    });
+                }
+            }
+            rest = &rest[header.total_bytes.min(rest.len())..];
+        }
+        Ok((out, next))
+    }
+}
+
+/// A connection to one broker.
+pub struct Client {
+    stream: TcpStream,
+    correlation: i32,
+    out: BytesMut,
+}
+
+impl Client {
+    /// # Errors
+    /// When nobody listens, within the timeout; it also bounds every later answer.
+    pub fn connect(address: &str, timeout: Duration) -> Result<Client> {
+        let address = address.parse().map_err(|_| ClientError::Answer(format!("address {address}")))?;
+        let stream = TcpStream::connect_timeout(&address, timeout)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        Ok(Client { stream, correlation: 0, out: BytesMut::new() })
+    }
+
+    /// Sends a request without waiting.
+    pub fn send<R>(&mut self, request: &R, version: i16) -> Result<()>
+    where
+        R: RequestResponsePair + KafkaEncode,
+    {
+        self.correlation = self.correlation.wrapping_add(1);
+        self.out.clear();
+        encode_request(
+            &mut self.out,
+            self.correlation,
+            Some(StrBytes::from("millstream-tests")),
+            request,
+            ApiVersion::new(version),
+            OutboundFrameLimits::new(FRAME_BYTES_MAX),
+        )
+        .map_err(|e| ClientError::Answer(format!("cannot encode: {e:?}")))?;
+        self.stream.write_all(&self.out)?;
+        Ok(())
+    }
+
+    /// Receives the answer to the oldest request that has none.
+    pub fn receive<R>(&mut self, version: i16) -> Result<R::Response>
+    where
+        R: RequestResponsePair,
+        R::Response: KafkaDecode,
+    {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > FRAME_BYTES_MAX {
+            return Err(ClientError::Answer(format!("{length} bytes")));
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body)?;
+        let malformed = |e: &dyn std::fmt::Debug| ClientError::Answer(format!("{e:?}"));
+        let mut limits = DecodeLimits::default();
+        limits.max_frame_bytes = FRAME_BYTES_MAX;
+        limits.max_bytes_bytes = FRAME_BYTES_MAX;
+        let mut decoder = Decoder::new(Bytes::from(body), limits).map_err(|e| malformed(&e))?;
+        let header = response_header_version_for::<R>(ApiVersion::new(version));
+        let header = ApiVersion::new(header.map_err(|e| malformed(&e))?);
+        ResponseHeader::decode(&mut decoder, header).map_err(|e| malformed(&e))?;
+        R::Response::decode(&mut decoder, ApiVersion::new(version)).map_err(|e| malformed(&e))
+    }
+
+    fn call<R>(&mut self, request: &R, version: i16) -> Result<R::Response>
+    where
+        R: RequestResponsePair + KafkaEncode,
+        R::Response: KafkaDecode,
+    {
+        self.send(request, version)?;
+        self.receive::<R>(version)
+    }
+
+    /// Creates a topic; one that exists already is fine.
+    pub fn create_topic(&mut self, name: &str, partitions: i32) -> Result<()> {
+        let topic = create_topics_request::CreatableTopic {
+            name: name.into(),
+            num_partitions: partitions,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let request =
+            CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+        let response = self.call(&request, CREATE_TOPICS)?;
+        match response.topics.first().map(|t| t.error_code) {
+            Some(0 | TOPIC_ALREADY_EXISTS) => Ok(()),
+            Some(code) => Err(ClientError::Code { what: "CreateTopics", code }),
+            None => Err(ClientError::Answer("CreateTopics without a topic".into())),
+        }
+    }
+
+    /// A producer id and epoch for an idempotent producer.
+    pub fn init_producer(&mut self) -> Result<(i64, i16)> {
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
+            producer_id: -1,
+            producer_epoch: -1,
+            ..Default::default()
+        };
+        let response = self.call(&request, INIT_PRODUCER_ID)?;
+        check("InitProducerId", response.error_code)?;
+        Ok((response.producer_id, response.producer_epoch))
+    }
+
+    /// Sends one batch with `acks=all`, without waiting for the answer.
+    pub fn send_batch(&mut self, topic: &str, partition: i32, batch: Bytes) -> Result<()> {
+        let partition_data = produce_request::PartitionProduceData {
+            index: partition,
+            records: Some(batch),
+            ..Default::default()
+        };
+        let topic = produce_request::TopicProduceData {
+            name: topic.into(),
+            partition_data: vec![partition_data],
+            ..Default::default()
+        };
+        let request = ProduceRequest {
+            transactional_id: None,
+            acks: -1,
+            timeout_ms: 30_000,
+            topic_data: vec![topic],
+            ..Default::default()
+        };
+        self.send(&request, PRODUCE)
+    }
+
+    /// The offset of the first record of the oldest batch sent and not yet answered.
+    pub fn receive_ack(&mut self) -> Result<i64> {
+        let response = self.receive::<ProduceRequest>(PRODUCE)?;
+        let partition = response.responses.first().and_then(|t| t.partition_responses.first());
+        let partition =
+            partition.ok_or_else(|| ClientError::Answer("Produce without a partition".into()))?;
+        check("Produce", partition.error_code)?;
+        Ok(partition.base_offset)
+    }
+
+    /// Produces one batch and waits for its acknowledgement.
+    pub fn produce(&mut self, topic: &str, partition: i32, batch: Bytes) -> Result<i64> {
+        self.send_batch(topic, partition, batch)?;
+        self.receive_ack()
+    }
+
+    /// Fetches from one partition as a `read_committed` consumer.
+    pub fn fetch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        max_bytes: i32,
+        max_wait_ms: i32,
+    ) -> Result<Fetched> {
+        let partition = fetch_request::FetchPartition {
+            partition,
+            current_leader_epoch: -1,
+            fetch_offset: offset,
+            last_fetched_epoch: -1,
+            log_start_offset: -1,
+            partition_max_bytes: max_bytes,
+            ..Default::default()
+        };
+        let topic = fetch_request::FetchTopic {
+            topic: topic.into(),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        let request = FetchRequest {
+            replica_id: -1,
+            max_wait_ms,
+            min_bytes: 1,
+            max_bytes,
+            isolation_level: READ_COMMITTED,
+            session_id: 0,
+            session_epoch: -1,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        let response = self.call(&request, FETCH)?;
+        check("Fetch", response.error_code)?;
+        let partition = response.responses.into_iter().flat_map(|t| t.partitions).next();
+        let partition =
+            partition.ok_or_else(|| ClientError::Answer("Fetch without a partition".into()))?;
+        check("Fetch", partition.error_code)?;
+        Ok(Fetched {
+            records: partition.records.unwrap_or_default(),
+            high_watermark: partition.high_watermark,
+        })
+    }
+
+    /// One past the last record that a `read_committed` consumer may see.
+    pub fn end_offset(&mut self, topic: &str, partition: i32) -> Result<i64> {
+        let partition = list_offsets_request::ListOffsetsPartition {
+            partition_index: partition,
+            current_leader_epoch: -1,
+            timestamp: -1,
+            ..Default::default()
+        };
+        let topic = list_offsets_request::ListOffsetsTopic {
+            name: topic.into(),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            isolation_level: READ_COMMITTED,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        let response = self.call(&request, LIST_OFFSETS)?;
+        let partition = response.topics.first().and_then(|t| t.partitions.first());
+        let partition =
+            partition.ok_or_else(|| ClientError::Answer("ListOffsets without a partition".into()))?;
+        check("ListOffsets", partition.error_code)?;
+        Ok(partition.offset)
+    }
+
+    /// All records of a partition from `offset` up to its end as it is now.
+    pub fn read_all(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Vec<FetchedRecord>> {
+        let end = self.end_offset(topic, partition)?;
+        let mut all = Vec::new();
+        let mut next = offset;
+        while next < end {
+            let (records, after) = self.fetch(topic, partition, next, 32 << 20, 500)?.open(next)?;
+            if after == next {
+                return Err(ClientError::Answer(format!("no record at {next}, before the end {end}")));
+            }
+            all.extend(records);
+            next = after;
+        }
+        all.retain(|r| r.offset < end);
+        Ok(all)
+    }
+}
+
+/// A record to produce: time, key, value.
+pub type NewRecord = (i64, Option<Vec<u8>>, Vec<u8>);
+
+/// A batch of records; with `producer` (id, epoch, first sequence number) an idempotent one.
+///
+/// # Errors
+/// When there are no records.
+pub fn batch(new: &[NewRecord], producer: Option<(i64, i16, i32)>) -> Result<Bytes> {
+    let mut builder = BatchBuilder::new(Codec::None);
+    if let Some((id, epoch, sequence)) = producer {
+        builder = builder.producer(id, epoch, sequence);
+    }
+    for (time, key, value) in new {
+        builder.push(*time, key.as_deref(), Some(value), &[]);
+    }
+    builder.build().map_err(|e| ClientError::Answer(format!("{e}")))
+}
+
+fn check(what: &'static str, code: i16) -> Result<()> {
+    if code == 0 { Ok(()) } else { Err(ClientError::Code { what, code }) }
+}
