@@ -14,15 +14,37 @@
 //! The caller owns the threads: it runs [`Broker::run_committer`] on one. A test or simulation may
 //! call [`Broker::commit_pending`] itself instead.
 
+//!
+//! Files: `append.rs` clients' batches, `facts.rs` seals and facts of the layers above, `topics.rs`
+//! topic changes, `reads.rs`, `commit.rs` the committer, `checkpoint.rs`, `recovery.rs`.
+
+mod append;
+mod checkpoint;
+mod commit;
+mod facts;
+mod reads;
+mod recovery;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use hashbrown::HashMap;
+use parking_lot::{Condvar, Mutex, RwLock};
 use uuid::Uuid;
 
-use crate::config::StorageConfig;
-use crate::disk::Disk;
-use crate::error::{Error, ErrorCode, Refused};
-use crate::topics::Topic;
+use crate::config::{Durability, StorageConfig};
+use crate::disk::{DirLock, Disk};
+use crate::error::{Error, ErrorCode};
+use crate::journal::Journal;
+use crate::journal::record::Group;
+use crate::log::Partition;
+use crate::topics::{Topic, Topics};
+use commit::Effect;
 
 /// One partition of one topic. Topic ids are never used twice, names may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,249 +170,158 @@ pub struct SealRecord {
 }
 
 /// The node's storage. Shared by all threads of the server.
-pub struct Broker {}
+pub struct Broker {
+    disk: Arc<dyn Disk>,
+    config: StorageConfig,
+    wakes: Arc<dyn Wakes>,
+    cluster_id: String,
+    cluster: Uuid,
+    /// Submitters: short, never with I/O inside. Published together with `commit` held, so that a
+    /// cut sees all of a seal or nothing.
+    commit: Mutex<Commit>,
+    /// Something waits for the committer, or it should stop.
+    work: Condvar,
+    /// The committer took what was waiting.
+    room: Condvar,
+    /// Some ticket was published, or the broker stopped. Waited for with `commit`.
+    published: Condvar,
+    /// The committer's own: journal and files are written with it.
+    writer: Mutex<Writer>,
+    topics: RwLock<Topics>,
+    published_lsn: AtomicU64,
+    app_low_water: AtomicU64,
+    poisoned: AtomicBool,
+    stopping: AtomicBool,
+    /// A checkpoint is wanted; waited for by the second thread.
+    chores: Mutex<Chores>,
+    chores_wake: Condvar,
+    checkpointing: Mutex<()>,
+    _lock: Box<dyn DirLock>,
+}
+
+/// What the commit lock guards: everything as it is *assigned*, ahead of what is published.
+struct Commit {
+    group: Group,
+    effects: Vec<Effect>,
+    next_lsn: u64,
+    topics: Topics,
+    /// Name with `.` as `_` → name.
+    collisions: HashMap<String, Arc<str>>,
+    partitions: usize,
+    app: Vec<AppRecord>,
+    groups: BTreeMap<Bytes, Bytes>,
+    last_epoch: u64,
+    next_producer_id: i64,
+    /// Ids below it are in the journal by `producer_ticket`.
+    producer_ids_end: i64,
+    producer_ticket: Ticket,
+    /// Why nothing is taken any more.
+    stopped: Option<String>,
+}
+
+/// What the committer works with.
+struct Writer {
+    journal: Journal,
+    /// Buffers used in turn with those of [`Commit`].
+    spare_group: Group,
+    spare_effects: Vec<Effect>,
+    scratch: Vec<u8>,
+    #[cfg(feature = "fault-skip-sync")]
+    fault: commit::SkipFault,
+}
+
+#[derive(Default)]
+struct Chores {
+    checkpoint: bool,
+}
 
 impl Broker {
-    /// Opens the data directory: takes its lock, replays the journal, cuts torn tails.
-    ///
-    /// `entropy` is a fresh random UUID; it salts the journal's checksums, and becomes the cluster id
-    /// of a new directory. Errors: [`Error::Locked`], [`Error::Corrupt`], [`Error::Io`].
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        config: StorageConfig,
-        now_ms: i64,
-        entropy: Uuid,
-        wakes: Arc<dyn Wakes>,
-    ) -> Result<(Broker, Recovered), Error> {
-        todo!()
-    }
-
     /// The id of this data directory, as Kafka writes cluster ids (22 characters of base64url).
     pub fn cluster_id(&self) -> &str {
-        todo!()
+        &self.cluster_id
     }
-
-    // ---- topics ----
-
-    /// Creates a topic. `id` is a fresh random UUID. The topic is there when the ticket is published.
-    ///
-    /// Errors: `INVALID_TOPIC_EXCEPTION`, `TOPIC_ALREADY_EXISTS`, `INVALID_PARTITIONS`,
-    /// `INVALID_CONFIG`, `POLICY_VIOLATION` (too many partitions on this node).
-    pub fn create_topic(
-        &self,
-        name: &str,
-        partitions: i32,
-        configs: &[(String, String)],
-        id: Uuid,
-    ) -> Result<Ticket, Refused> {
-        todo!()
-    }
-
-    /// As [`Broker::create_topic`], but only checks.
-    pub fn check_topic(
-        &self,
-        name: &str,
-        partitions: i32,
-        configs: &[(String, String)],
-    ) -> Result<(), Refused> {
-        todo!()
-    }
-
-    /// Deletes a topic and its records. Appends to it are refused from now on.
-    pub fn delete_topic(&self, id: Uuid) -> Result<Ticket, Refused> {
-        todo!()
-    }
-
-    /// Sets (`Some`) or resets (`None`) settings of a topic.
-    pub fn alter_config(
-        &self,
-        id: Uuid,
-        changes: &[(String, Option<String>)],
-    ) -> Result<Ticket, Refused> {
-        todo!()
-    }
-
-    /// Moves the log start of a partition up (Kafka's DeleteRecords); −1 means the high watermark.
-    /// Gives the new log start. Whole segments below it are deleted.
-    pub fn delete_records(&self, at: TopicPartition, before: i64) -> Result<(i64, Ticket), ErrorCode> {
-        todo!()
-    }
-
-    pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        todo!()
-    }
-
-    pub fn topic_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
-        todo!()
-    }
-
-    /// All topics, by name.
-    pub fn topics(&self) -> Vec<Arc<Topic>> {
-        todo!()
-    }
-
-    // ---- records ----
-
-    /// Takes a client's record batch: exactly one, of format v2. Checks length, CRC, producer
-    /// sequence, time and size; assigns its offsets.
-    ///
-    /// Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `CORRUPT_MESSAGE`, `INVALID_RECORD`,
-    /// `MESSAGE_TOO_LARGE`, `INVALID_TIMESTAMP`, `UNSUPPORTED_FOR_MESSAGE_FORMAT` (magic 0 and 1),
-    /// `UNSUPPORTED_COMPRESSION_TYPE`, `OUT_OF_ORDER_SEQUENCE_NUMBER`, `INVALID_PRODUCER_EPOCH`,
-    /// `INVALID_TXN_STATE` (transactional batches come with a later issue), `KAFKA_STORAGE_ERROR`,
-    /// `REQUEST_TIMED_OUT` (the committer is behind by `pending_bytes_max`).
-    pub fn append(&self, at: TopicPartition, records: Bytes, now_ms: i64) -> Result<Appended, ErrorCode> {
-        todo!()
-    }
-
-    /// Reads whole batches from the one that holds `offset`; `max_bytes` may be passed only by the
-    /// first batch. Nothing beyond what `isolation` allows. Empty at the end of the log.
-    ///
-    /// Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`.
-    pub fn read(
-        &self,
-        at: TopicPartition,
-        offset: i64,
-        max_bytes: usize,
-        isolation: Isolation,
-    ) -> Result<Read, ErrorCode> {
-        todo!()
-    }
-
-    /// As [`Broker::read`], but no record at or after `end` is given either. `end` must be the
-    /// border of a batch, as a cut is.
-    pub fn read_to(
-        &self,
-        at: TopicPartition,
-        offset: i64,
-        end: i64,
-        max_bytes: usize,
-    ) -> Result<Read, ErrorCode> {
-        todo!()
-    }
-
-    /// The first record whose timestamp is at or after `timestamp`, if it is visible.
-    pub fn offset_for(
-        &self,
-        at: TopicPartition,
-        timestamp: i64,
-        isolation: Isolation,
-    ) -> Result<Option<Found>, ErrorCode> {
-        todo!()
-    }
-
-    /// The visible record with the greatest timestamp (ListOffsets −3); the first of them.
-    pub fn offset_of_max_timestamp(
-        &self,
-        at: TopicPartition,
-        isolation: Isolation,
-    ) -> Result<Option<Found>, ErrorCode> {
-        todo!()
-    }
-
-    /// The first offset that can be read.
-    pub fn log_start(&self, at: TopicPartition) -> Result<i64, ErrorCode> {
-        todo!()
-    }
-
-    /// One past the last published record.
-    pub fn high_watermark(&self, at: TopicPartition) -> Result<i64, ErrorCode> {
-        todo!()
-    }
-
-    /// Where `read_committed` readers stop. The high watermark until transactions exist.
-    pub fn last_stable(&self, at: TopicPartition) -> Result<i64, ErrorCode> {
-        todo!()
-    }
-
-    /// Bytes of a partition's segments on disk.
-    pub fn size(&self, at: TopicPartition) -> Result<u64, ErrorCode> {
-        todo!()
-    }
-
-    /// The last stable offset of each partition, all at one moment: no seal is half inside.
-    pub fn cut(&self, of: &[TopicPartition]) -> Result<Vec<i64>, ErrorCode> {
-        todo!()
-    }
-
-    /// A producer id never given before. It may be told to a client once the ticket is published.
-    pub fn allocate_producer_id(&self) -> Result<(i64, Ticket), Error> {
-        todo!()
-    }
-
-    // ---- facts of the layers above ----
-
-    /// Seals an epoch. Errors: [`Error::Invalid`] when a batch is malformed, a partition is unknown
-    /// or the epoch does not grow; [`Error::Poisoned`].
-    pub fn seal(&self, seal: Seal, now_ms: i64) -> Result<Sealed, Error> {
-        todo!()
-    }
-
-    /// Keeps an opaque record for the layers above, for ever (see [`Broker::replace_app`]).
-    pub fn append_app(&self, kind: u16, bytes: Bytes) -> Result<Ticket, Error> {
-        todo!()
-    }
-
-    /// Replaces all App records by these, in one step: how a layer compacts its own history.
-    pub fn replace_app(&self, records: Vec<(u16, Bytes)>) -> Result<Ticket, Error> {
-        todo!()
-    }
-
-    /// Says that no seal before `ticket` is needed any more: the state it carries is durable
-    /// elsewhere. The journal keeps all later ones. Without this call it keeps all.
-    pub fn set_app_low_water(&self, ticket: Ticket) {
-        todo!()
-    }
-
-    /// Writes facts of the group coordinator in one step: for each key its new value, or `None` to
-    /// forget it. The newest value of each key comes back in [`Recovered::groups`]: as a compacted
-    /// topic, so no snapshot is asked of the coordinator.
-    pub fn append_group(&self, records: &[(Bytes, Option<Bytes>)]) -> Result<Ticket, Error> {
-        todo!()
-    }
-
-    // ---- waiting ----
 
     /// Is the change published? An error when it never will be.
     pub fn is_durable(&self, ticket: Ticket) -> Result<bool, ErrorCode> {
-        todo!()
+        if self.published_lsn.load(Ordering::Acquire) >= ticket.0 {
+            return Ok(true);
+        }
+        match self.poisoned.load(Ordering::Acquire) {
+            true => Err(ErrorCode::KafkaStorageError),
+            false => Ok(false),
+        }
     }
 
     /// Blocks until the change is published.
     pub fn wait_durable(&self, ticket: Ticket) -> Result<(), Error> {
-        todo!()
+        let mut commit = self.commit.lock();
+        loop {
+            if self.published_lsn.load(Ordering::Acquire) >= ticket.0 {
+                return Ok(());
+            }
+            if let Some(reason) = &commit.stopped {
+                return Err(Error::Poisoned { reason: reason.clone() });
+            }
+            self.published.wait(&mut commit);
+        }
     }
 
     /// Wakes requests that wait for `key`.
     pub fn wake(&self, key: WakeKey) {
-        todo!()
+        self.wakes.wake(key);
     }
 
-    // ---- the committer ----
-
-    /// Commits until [`Broker::shut_down`], then checkpoints and returns. Keeps a second thread of
-    /// its own for checkpoints and retention. To be run on one thread, which it blocks.
-    pub fn run_committer(&self, clock: &dyn Clock) -> Result<(), Error> {
-        todo!()
+    /// Why nothing is accepted any more: a failed write or sync, or a stop.
+    pub fn stopped(&self) -> Option<String> {
+        self.commit.lock().stopped.clone()
     }
 
-    /// Publishes everything submitted so far. Gives the number of journal records.
-    pub fn commit_pending(&self, now_ms: i64) -> Result<usize, Error> {
-        todo!()
-    }
-
-    /// Ends [`Broker::run_committer`]; what was submitted before is still published.
+    /// Ends [`Broker::run_committer`]; what was submitted before is still published, later
+    /// submissions are refused once it has ended.
     pub fn shut_down(&self) {
-        todo!()
+        self.stopping.store(true, Ordering::Release);
+        let _commit = self.commit.lock();
+        self.work.notify_all();
+        self.chores_wake.notify_all();
     }
 
-    /// Makes segments and metadata durable up to now and recycles journal files.
-    pub fn checkpoint(&self, now_ms: i64) -> Result<(), Error> {
-        todo!()
+    /// Bytes of records in the journal's files.
+    pub fn journal_bytes(&self) -> u64 {
+        self.writer.lock().journal.bytes()
     }
 
-    /// Deletes what the topics' retention settings allow, and forgets idle producers.
-    pub fn enforce_retention(&self, now_ms: i64) -> Result<(), Error> {
-        todo!()
+    fn partition(&self, at: TopicPartition) -> Result<Arc<Partition>, ErrorCode> {
+        self.topic_and_partition(at).map(|(_, partition)| partition)
+    }
+
+    fn topic_and_partition(
+        &self,
+        at: TopicPartition,
+    ) -> Result<(Arc<Topic>, Arc<Partition>), ErrorCode> {
+        let topics = self.topics.read();
+        let topic = topics.by_id(&at.topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let index = usize::try_from(at.partition).unwrap_or(usize::MAX);
+        let partition = topic.partitions.get(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        Ok((topic.clone(), partition.clone()))
+    }
+
+    fn wants_sync(&self, topic: &Topic) -> bool {
+        topic.config.durability.unwrap_or(self.config.durability) == Durability::Fsync
+    }
+}
+
+impl Commit {
+    /// The next place in the journal.
+    fn take_lsn(&mut self) -> u64 {
+        let lsn = self.next_lsn;
+        self.next_lsn += 1;
+        lsn
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        match &self.stopped {
+            None => Ok(()),
+            Some(reason) => Err(Error::Poisoned { reason: reason.clone() }),
+        }
     }
 }

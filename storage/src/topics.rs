@@ -93,12 +93,24 @@ pub(crate) fn collision_key(name: &str) -> String {
     name.replace('.', "_")
 }
 
+/// A UUID as Kafka writes it: 22 characters of base64url, no padding (`Uuid.toString`).
+pub fn kafka_uuid(id: Uuid) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    // 128 bits and 4 bits of padding make 22 digits of 6 bits.
+    let bits = id.as_u128();
+    let digit = |i: u32| match i {
+        21 => (bits << 4) & 0x3f,
+        _ => (bits >> (122 - 6 * i)) & 0x3f,
+    };
+    (0..22).map(|i| char::from(DIGITS[digit(i) as usize])).collect()
+}
+
 /// How the type of a setting is reported by DescribeConfigs (Kafka `ConfigDef.Type` ids there).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i8)]
 pub enum ConfigType {
     Boolean = 1,
-    String = 2,
+    Text = 2,
     Int = 3,
     Long = 5,
     Double = 6,
@@ -158,7 +170,7 @@ enum Check {
 }
 
 use Check::{Any, Between, Bool, Fraction, ListOf, OneOf};
-use ConfigType::{Boolean, Double, Int, List, Long, String as Text};
+use ConfigType::{Boolean, Double, Int, List, Long, Text};
 
 const fn known(
     name: &'static str,
@@ -342,6 +354,14 @@ mod tests {
         check("retention.ms", "-2", "from -1");
         check("cleanup.policy", "shred", "delete, compact");
         check("message.timestamp.type", "MyTime", "CreateTime");
+    }
+
+    #[test]
+    fn uuids_are_written_as_kafka_does() {
+        // From Kafka's own UuidTest.
+        let id = Uuid::from_u64_pair(0, 1);
+        assert_eq!(kafka_uuid(id), "AAAAAAAAAAAAAAAAAAAAAQ");
+        assert_eq!(kafka_uuid(Uuid::from_u128(u128::MAX)), "_____________________w");
     }
 
     #[test]

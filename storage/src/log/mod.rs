@@ -1,2 +1,442 @@
-//! One partition's log (placeholder).
-pub struct Partition {}
+//! One partition of the log: a directory of segments in Kafka's files, and what is known of its
+//! producers.
+//!
+//! The journal is the truth and the segments are made from it, so nothing here syncs on the produce
+//! path. Two views exist at once:
+//! - *assigned*: offsets given out under the broker's commit lock; runs ahead
+//! - *published*: everything below the high watermark; what readers see
+//!
+//! The committer alone appends, rolls and removes segments. Readers take a segment under a short
+//! lock and read without it.
+
+pub mod batch;
+mod builder;
+mod compression;
+mod index;
+mod producers;
+mod records;
+mod retention;
+mod segment;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use crate::broker::{Found, TopicPartition};
+use crate::disk::Disk;
+use crate::error::{Error, ErrorCode};
+use crate::topics::{TopicConfig, kafka_uuid};
+use batch::{BatchHeader, RecordIter};
+pub(crate) use producers::{Produced, Producer, Producers, Verdict};
+use segment::{Placed, Segment};
+
+/// Where partition directories stand.
+pub(crate) const LOG_DIR: &str = "log";
+const METADATA: &str = "partition.metadata";
+/// Memory that one batch may take when its records must be looked at.
+const DECOMPRESSED_MAX: usize = 128 << 20;
+
+/// See the head of the file.
+pub struct Partition {
+    pub(crate) at: TopicPartition,
+    dir: Arc<str>,
+    disk: Arc<dyn Disk>,
+    /// Only touched under the broker's commit lock, so never waited for.
+    pub(crate) assigned: Mutex<Assigned>,
+    segments: RwLock<Vec<Arc<Segment>>>,
+    high_watermark: AtomicI64,
+    log_start: AtomicI64,
+    /// One past the last record in the segments; only the committer writes it.
+    end: AtomicI64,
+    /// The directory has names, or a metadata file, that are not synced.
+    dir_dirty: AtomicBool,
+    deleted: AtomicBool,
+}
+
+/// The state that runs ahead of what is published.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Assigned {
+    pub next_offset: i64,
+    pub log_start: i64,
+    pub producers: Producers,
+    /// No append is taken any more.
+    pub deleted: bool,
+}
+
+impl Partition {
+    /// A partition that has no files yet.
+    pub(crate) fn new(disk: Arc<dyn Disk>, topic: &str, at: TopicPartition) -> Partition {
+        Partition {
+            at,
+            dir: Partition::dir_name(topic, at.partition).into(),
+            disk,
+            assigned: Mutex::default(),
+            segments: RwLock::default(),
+            high_watermark: AtomicI64::new(0),
+            log_start: AtomicI64::new(0),
+            end: AtomicI64::new(0),
+            dir_dirty: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn dir_name(topic: &str, partition: i32) -> String {
+        format!("{LOG_DIR}/{topic}-{partition}")
+    }
+
+    /// Makes the directory and the file that names the topic's id.
+    pub(crate) fn create_files(&self) -> Result<(), Error> {
+        let dir = &self.dir;
+        self.disk.create_dir(dir).map_err(Error::io(format!("make directory {dir}")))?;
+        let path = format!("{dir}/{METADATA}");
+        let text = format!("version: 0\ntopic_id: {}", kafka_uuid(self.at.topic));
+        let file = self.disk.open(&path, true).map_err(Error::io(format!("open {path}")))?;
+        file.write_at(0, text.as_bytes()).map_err(Error::io(format!("write {path}")))?;
+        self.dir_dirty.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn files_are_mine(&self) -> bool {
+        let expected = format!("version: 0\ntopic_id: {}", kafka_uuid(self.at.topic));
+        let file = self.disk.open(&format!("{}/{METADATA}", self.dir), false);
+        let text = file.and_then(|file| file.read_at(0, 4096));
+        text.is_ok_and(|text| text == expected.as_bytes())
+    }
+
+    /// Opens the files after a restart and cuts them to what the last checkpoint made durable:
+    /// records below `end`. Everything later comes from the journal again. Records below `start` may
+    /// be missing; any other missing record is damage.
+    pub(crate) fn open_files(
+        &self,
+        start: i64,
+        end: i64,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<(), Error> {
+        let lost = |reason: &str| Err(Error::corrupt(&*self.dir, 0, reason));
+        if !self.files_are_mine() {
+            if start < end {
+                return lost("partition.metadata is missing or names another topic");
+            }
+            let action = format!("remove {}", self.dir);
+            self.disk.remove_dir(&self.dir).map_err(Error::io(action))?;
+            self.create_files()?;
+        }
+        let mut kept = Vec::new();
+        for base_offset in self.base_offsets()? {
+            let interval = config.index_interval_bytes;
+            let segment = Segment::open(&self.disk, &self.dir, base_offset, now_ms, interval)?;
+            match base_offset < end {
+                true => kept.push(Arc::new(segment)),
+                false => segment.remove_files()?,
+            }
+        }
+        let whole = match kept.last() {
+            Some(last) => last.cut_at_offset(end)? && kept[0].base_offset <= start.max(0),
+            None => start >= end,
+        };
+        if !whole {
+            if start < end {
+                return lost("records that were durable at the last checkpoint are missing");
+            }
+            for segment in kept.drain(..) {
+                segment.remove_files()?;
+            }
+        }
+        *self.segments.write() = kept;
+        self.dir_dirty.store(true, Ordering::Release);
+        let mut assigned = self.assigned.lock();
+        assigned.next_offset = end;
+        assigned.log_start = start;
+        self.log_start.store(start, Ordering::Release);
+        self.high_watermark.store(end, Ordering::Release);
+        self.end.store(end, Ordering::Release);
+        Ok(())
+    }
+
+    /// After the journal was replayed: removes the segments below the log start.
+    pub(crate) fn finish_recovery(&self, config: &TopicConfig, now_ms: i64) -> Result<(), Error> {
+        // Never beyond the end: in the page cache's durability a start may outlive its records.
+        let start = self.log_start().min(self.high_watermark());
+        self.assigned.lock().log_start = start;
+        self.remove_below(start, config, now_ms)
+    }
+
+    /// The segments on disk, by name.
+    fn base_offsets(&self) -> Result<Vec<i64>, Error> {
+        let names = self.disk.list(&self.dir).map_err(Error::io(format!("list {}", self.dir)))?;
+        let of = |name: &String| name.strip_suffix(".log")?.parse::<i64>().ok();
+        Ok(names.iter().filter_map(of).filter(|base| *base >= 0).collect())
+    }
+
+    // ---- the committer's side ----
+
+    /// Appends batches that lie back to back in `bytes`, to the newest segment or a new one.
+    pub(crate) fn append(
+        &self,
+        bytes: &[u8],
+        headers: &[BatchHeader],
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<(), Error> {
+        let mut rest = bytes;
+        let mut headers = headers;
+        while let Some(first) = headers.first() {
+            let segment = self.segment_for(first, config, now_ms)?;
+            // As many batches as the segment takes, in one write.
+            let mut take = 0;
+            let mut take_bytes = 0;
+            for header in headers {
+                let more = take_bytes + header.total_bytes;
+                let takes = segment.takes(more as u64, header.last_offset(), config.segment_bytes);
+                if take > 0 && !takes {
+                    break;
+                }
+                take += 1;
+                take_bytes = more;
+            }
+            segment.append(&rest[..take_bytes], &headers[..take])?;
+            self.end.store(headers[take - 1].next_offset(), Ordering::Release);
+            rest = &rest[take_bytes..];
+            headers = &headers[take..];
+        }
+        Ok(())
+    }
+
+    /// The newest segment, after rolling it if the batch has no place in it.
+    fn segment_for(
+        &self,
+        batch: &BatchHeader,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<Arc<Segment>, Error> {
+        let newest = self.segments.read().last().cloned();
+        if let Some(newest) = newest {
+            let young = now_ms.saturating_sub(newest.created_ms) < config.segment_ms;
+            let takes =
+                newest.takes(batch.total_bytes as u64, batch.last_offset(), config.segment_bytes);
+            if takes && (young || newest.bytes() == 0) {
+                return Ok(newest);
+            }
+            newest.close()?;
+        }
+        self.begin_segment(batch.base_offset, config, now_ms)
+    }
+
+    fn begin_segment(
+        &self,
+        base_offset: i64,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<Arc<Segment>, Error> {
+        let interval = config.index_interval_bytes;
+        let segment = Segment::create(&self.disk, &self.dir, base_offset, now_ms, interval)?;
+        let segment = Arc::new(segment);
+        self.dir_dirty.store(true, Ordering::Release);
+        self.segments.write().push(segment.clone());
+        Ok(segment)
+    }
+
+    /// Makes records below `end` visible.
+    pub(crate) fn publish(&self, end: i64) {
+        debug_assert!(end >= self.high_watermark(), "a high watermark never goes back");
+        self.high_watermark.store(end, Ordering::Release);
+    }
+
+    /// Moves the log start up and removes the segments that lie wholly below it.
+    pub(crate) fn apply_log_start(
+        &self,
+        start: i64,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<(), Error> {
+        match start > self.log_start() {
+            true => self.remove_below(start, config, now_ms),
+            false => Ok(()),
+        }
+    }
+
+    fn remove_below(&self, start: i64, config: &TopicConfig, now_ms: i64) -> Result<(), Error> {
+        let newest = self.segments.read().last().cloned();
+        let end = self.end.load(Ordering::Acquire);
+        if let Some(newest) = newest.filter(|newest| start >= end && newest.bytes() > 0) {
+            newest.close()?;
+            self.begin_segment(end, config, now_ms)?;
+        }
+        self.log_start.store(start, Ordering::Release);
+        let gone: Vec<Arc<Segment>> = {
+            let mut segments = self.segments.write();
+            let below = segments.iter().skip(1).take_while(|s| s.base_offset <= start).count();
+            segments.drain(..below).collect()
+        };
+        for segment in gone {
+            segment.remove_files()?;
+        }
+        Ok(())
+    }
+
+    /// Makes all segments and their names durable, and brings the indexes up to date.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        let segments = self.segments.read().clone();
+        let synced = || -> Result<(), Error> {
+            for segment in &segments {
+                if segment.sync()? {
+                    segment.flush_index()?;
+                }
+            }
+            if self.dir_dirty.swap(false, Ordering::AcqRel) {
+                let path = format!("{}/{METADATA}", self.dir);
+                let metadata = self.disk.open(&path, false);
+                metadata
+                    .and_then(|file| file.sync_data())
+                    .map_err(Error::io(format!("sync {path}")))?;
+                self.disk
+                    .sync_dir(&self.dir)
+                    .map_err(Error::io(format!("sync directory {}", self.dir)))?;
+            }
+            Ok(())
+        };
+        match synced() {
+            // Removed meanwhile; nothing of it matters any more.
+            Err(_) if self.deleted.load(Ordering::Acquire) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Takes the files away. Readers that have a segment open go on reading it.
+    pub(crate) fn remove_files(&self) -> Result<(), Error> {
+        self.deleted.store(true, Ordering::Release);
+        let aside = format!("{LOG_DIR}/{}.{}-delete", self.at.topic.simple(), self.at.partition);
+        let action = format!("remove {}", self.dir);
+        match self.disk.rename(&self.dir, &aside) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            done => done.map_err(Error::io(action.clone()))?,
+        }
+        self.disk.remove_dir(&aside).map_err(Error::io(action))
+    }
+
+    // ---- the readers' side ----
+
+    pub(crate) fn high_watermark(&self) -> i64 {
+        self.high_watermark.load(Ordering::Acquire)
+    }
+
+    /// Where `read_committed` stops. No transaction can be open yet.
+    pub(crate) fn last_stable(&self) -> i64 {
+        self.high_watermark()
+    }
+
+    pub(crate) fn log_start(&self) -> i64 {
+        self.log_start.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.read().iter().map(|segment| segment.bytes()).sum()
+    }
+
+    /// Whole batches from the one with `offset` on, below `end`, and the offset after them.
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        end: i64,
+        max_bytes: usize,
+    ) -> Result<(Bytes, i64), ErrorCode> {
+        if offset < self.log_start() || offset > self.high_watermark() {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        let mut search = offset;
+        while search < end {
+            let Some((segment, next_base)) = self.segment_at(search) else { break };
+            let found = segment.read_batches(offset, end, max_bytes).map_err(|e| {
+                tracing::error!(dir = %self.dir, error = %e, "read failed");
+                ErrorCode::KafkaStorageError
+            })?;
+            match (found, next_base) {
+                (Some(found), _) => return Ok(found),
+                (None, Some(next_base)) => search = next_base,
+                (None, None) => break,
+            }
+        }
+        Ok((Bytes::new(), offset))
+    }
+
+    /// The segment that may hold the offset, and where the next one begins.
+    fn segment_at(&self, offset: i64) -> Option<(Arc<Segment>, Option<i64>)> {
+        let segments = self.segments.read();
+        let after = segments.partition_point(|segment| segment.base_offset <= offset);
+        let found = segments.get(after.saturating_sub(1))?.clone();
+        Some((found, segments.get(after.max(1)).map(|next| next.base_offset)))
+    }
+
+    /// The first record below `end` whose timestamp is at or after `timestamp`.
+    pub(crate) fn offset_for(&self, timestamp: i64, end: i64) -> Result<Option<Found>, Error> {
+        let start = self.log_start();
+        let segments = self.segments.read().clone();
+        for segment in segments {
+            if segment.base_offset >= end {
+                break;
+            }
+            if segment.max_timestamp()?.0 < timestamp {
+                continue;
+            }
+            let mut from = start;
+            loop {
+                let wanted = |header: &BatchHeader| {
+                    header.max_timestamp >= timestamp && header.last_offset() >= from
+                };
+                let Some(placed) = segment.find(timestamp, wanted)? else { break };
+                if placed.header.base_offset >= end {
+                    return Ok(None);
+                }
+                if let Some(found) = record_at(&segment, &placed, timestamp, start)? {
+                    return Ok(Some(found));
+                }
+                from = placed.header.next_offset();
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record below `end` with the greatest timestamp.
+    pub(crate) fn offset_of_max_timestamp(&self, end: i64) -> Result<Option<Found>, Error> {
+        let start = self.log_start();
+        let segments = self.segments.read().clone();
+        let mut newest: Option<(i64, Arc<Segment>)> = None;
+        for segment in segments {
+            let (greatest, _) = segment.max_timestamp()?;
+            if newest.as_ref().is_none_or(|(timestamp, _)| *timestamp < greatest) {
+                newest = Some((greatest, segment));
+            }
+        }
+        let Some((greatest, segment)) = newest else { return Ok(None) };
+        let wanted = |header: &BatchHeader| {
+            let visible = header.last_offset() >= start && header.base_offset < end;
+            visible && header.max_timestamp >= greatest
+        };
+        match segment.find(greatest, wanted)? {
+            Some(placed) => record_at(&segment, &placed, greatest, start),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The first record of a batch at or after a time and an offset.
+fn record_at(
+    segment: &Segment,
+    placed: &Placed,
+    timestamp: i64,
+    start: i64,
+) -> Result<Option<Found>, Error> {
+    let bytes = segment.read(placed.position, placed.header.total_bytes)?;
+    let Ok((header, body)) = batch::records(&bytes, DECOMPRESSED_MAX) else {
+        // Not readable for us, but perhaps for the client that wrote it: the batch will do.
+        let offset = placed.header.base_offset.max(start);
+        return Ok(Some(Found { offset, timestamp: placed.header.max_timestamp }));
+    };
+    let found = RecordIter::new(header, &body)
+        .map_while(Result::ok)
+        .find(|record| record.timestamp >= timestamp && record.offset >= start);
+    Ok(found.map(|record| Found { offset: record.offset, timestamp: record.timestamp }))
+}

@@ -1,0 +1,158 @@
+//! Taking record batches: the checks, the offsets, the one copy into the journal's group.
+//!
+//! The order of checks is Kafka's (`LogValidator`, `UnifiedLog.append`). Everything that needs only the
+//! batch is done before the commit lock is taken; under it there are the producer's sequence, the
+//! offsets and the copy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::MutexGuard;
+
+use super::commit::{Appending, Effect};
+use super::{Appended, Broker, Commit, Ticket, TopicPartition};
+use crate::error::ErrorCode;
+use crate::journal::record::Kind;
+use crate::journal::wire::Put;
+use crate::log::batch::{self, BatchHeader, RecordIter};
+use crate::log::{Partition, Verdict};
+use crate::topics::{Topic, TopicConfig};
+
+/// There is one leader and it never changes.
+const LEADER_EPOCH: i32 = 0;
+/// How long an append waits for the committer to make room. Clients retry after it.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
+/// Memory for looking into a batch of a compacted topic.
+const DECOMPRESSED_MAX: usize = 128 << 20;
+
+impl Broker {
+    /// Takes a client's record batch: exactly one, of format v2. Checks length, CRC, producer
+    /// sequence, time and size; assigns its offsets.
+    ///
+    /// Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `CORRUPT_MESSAGE`, `INVALID_RECORD`,
+    /// `MESSAGE_TOO_LARGE`, `INVALID_TIMESTAMP`, `UNSUPPORTED_FOR_MESSAGE_FORMAT` (magic 0 and 1),
+    /// `UNSUPPORTED_COMPRESSION_TYPE`, `OUT_OF_ORDER_SEQUENCE_NUMBER`, `INVALID_PRODUCER_EPOCH`,
+    /// `INVALID_TXN_STATE` (transactional batches come with a later issue), `KAFKA_STORAGE_ERROR`,
+    /// `REQUEST_TIMED_OUT` (the committer is behind by `pending_bytes_max`).
+    pub fn append(
+        &self,
+        at: TopicPartition,
+        records: Bytes,
+        now_ms: i64,
+    ) -> Result<Appended, ErrorCode> {
+        let (topic, partition) = self.topic_and_partition(at)?;
+        let header = check_batch(&records, &topic.config, now_ms)?;
+        let mut commit = self.commit_with_room()?;
+        if partition.assigned.lock().deleted {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        let log_append_time = if topic.config.log_append_time { now_ms } else { -1 };
+        let (verdict, log_start_offset) = {
+            let assigned = partition.assigned.lock();
+            (assigned.producers.check(&header)?, assigned.log_start)
+        };
+        if let Verdict::Repeated(known) = verdict {
+            return Ok(Appended {
+                base_offset: known.base_offset,
+                log_append_time,
+                log_start_offset,
+                ticket: Ticket(known.lsn),
+                duplicate: true,
+            });
+        }
+        let lsn = commit.take_lsn();
+        let place = commit.group.begin(Kind::Append, lsn);
+        commit.group.bytes.put_uuid(at.topic);
+        commit.group.bytes.put_i32(at.partition);
+        let base_offset = commit.assign(&topic, &partition, &records, header, lsn, now_ms);
+        commit.group.end(place);
+        commit.group.sync |= self.wants_sync(&topic);
+        self.work.notify_one();
+        let ticket = Ticket(lsn);
+        Ok(Appended { base_offset, log_append_time, log_start_offset, ticket, duplicate: false })
+    }
+
+    /// The commit lock, once the waiting group is small enough.
+    fn commit_with_room(&self) -> Result<MutexGuard<'_, Commit>, ErrorCode> {
+        let mut commit = self.commit.lock();
+        loop {
+            commit.check_open()?;
+            if commit.group.bytes.len() < self.config.pending_bytes_max {
+                return Ok(commit);
+            }
+            if self.room.wait_for(&mut commit, ROOM_WAIT).timed_out() {
+                return Err(ErrorCode::RequestTimedOut);
+            }
+        }
+    }
+}
+
+impl Commit {
+    /// Copies a checked batch into the group and gives it the partition's next offsets.
+    pub(super) fn assign(
+        &mut self,
+        topic: &Arc<Topic>,
+        partition: &Arc<Partition>,
+        batch: &[u8],
+        mut header: BatchHeader,
+        lsn: u64,
+        now_ms: i64,
+    ) -> i64 {
+        let mut assigned = partition.assigned.lock();
+        header.base_offset = assigned.next_offset;
+        header.leader_epoch = LEADER_EPOCH;
+        let start = self.group.bytes.len();
+        self.group.bytes.extend_from_slice(batch);
+        let copy = &mut self.group.bytes[start..];
+        batch::patch_offset(copy, header.base_offset, LEADER_EPOCH);
+        if topic.config.log_append_time {
+            batch::patch_append_time(copy, header.attributes, now_ms);
+            header.max_timestamp = now_ms;
+        }
+        assigned.next_offset = header.next_offset();
+        assigned.producers.on_append(&header, lsn);
+        self.effects.push(Effect::Append(Appending {
+            partition: partition.clone(),
+            config: topic.config.clone(),
+            batch: start..start + batch.len(),
+            header,
+        }));
+        header.base_offset
+    }
+}
+
+/// Checks what can be checked without knowing the partition.
+fn check_batch(records: &[u8], config: &TopicConfig, now_ms: i64) -> Result<BatchHeader, ErrorCode> {
+    let header = BatchHeader::parse(records)?;
+    if header.total_bytes > config.max_message_bytes as usize {
+        return Err(ErrorCode::MessageTooLarge);
+    }
+    let header = BatchHeader::verify(records)?;
+    // One batch per partition and request, as Kafka asks since produce v3.
+    if records.len() != header.total_bytes || header.base_offset != 0 || header.is_control() {
+        return Err(ErrorCode::InvalidRecord);
+    }
+    if header.is_transactional() {
+        return Err(ErrorCode::InvalidTxnState);
+    }
+    if !config.log_append_time {
+        if header.is_log_append_time() {
+            return Err(ErrorCode::InvalidTimestamp);
+        }
+        let ahead = header.max_timestamp.saturating_sub(now_ms);
+        let behind = now_ms.saturating_sub(header.base_timestamp);
+        if header.max_timestamp >= 0
+            && (ahead > config.timestamp_after_max_ms || behind > config.timestamp_before_max_ms)
+        {
+            return Err(ErrorCode::InvalidTimestamp);
+        }
+    }
+    if config.cleanup_compact {
+        let (header, body) = batch::records(records, DECOMPRESSED_MAX)?;
+        for record in RecordIter::new(header, &body) {
+            record?.key.ok_or(ErrorCode::InvalidRecord)?;
+        }
+    }
+    Ok(header)
+}

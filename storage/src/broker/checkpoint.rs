@@ -1,0 +1,106 @@
+//! Checkpoints and retention: what keeps the journal and the log from growing without end.
+//!
+//! A checkpoint is: note all facts as assigned at some lsn; publish up to it; sync the segments;
+//! write the snapshot; recycle journal files. A crash in between leaves the old snapshot and all the
+//! journal it needs.
+
+use std::sync::atomic::Ordering;
+
+use super::{Broker, Commit, Ticket};
+use crate::error::{Error, ErrorCode};
+use crate::journal::JOURNAL_DIR;
+use crate::journal::record::TopicFact;
+use crate::journal::snapshot::{PartitionState, Snapshot, TopicState};
+use crate::log::LOG_DIR;
+
+impl Broker {
+    /// Makes segments and metadata durable up to now and recycles journal files.
+    pub fn checkpoint(&self, now_ms: i64) -> Result<(), Error> {
+        let _one_at_a_time = self.checkpointing.lock();
+        let done = self.try_checkpoint(now_ms);
+        if let Err(e) = &done {
+            // A sync that failed cannot be tried again: the kernel may have dropped the pages.
+            self.stop(&e.to_string());
+        }
+        done
+    }
+
+    fn try_checkpoint(&self, now_ms: i64) -> Result<(), Error> {
+        let low_water = self.app_low_water.load(Ordering::Acquire);
+        let mut snapshot = self.commit.lock().snapshot();
+        snapshot.cluster = self.cluster;
+        snapshot.app_low_water = low_water;
+        self.commit_pending(now_ms)?;
+        self.writer.lock().journal.sync()?;
+        for topic in self.topics() {
+            for partition in topic.partitions.iter() {
+                partition.sync()?;
+            }
+        }
+        self.disk.sync_dir(LOG_DIR).map_err(Error::io("sync the log's directory"))?;
+        snapshot.write(&*self.disk)?;
+        self.writer.lock().journal.recycle(snapshot.lsn, low_water)?;
+        tracing::debug!(lsn = snapshot.lsn, dir = JOURNAL_DIR, "checkpoint written");
+        Ok(())
+    }
+
+    /// Says that no seal before `ticket` is needed any more: the state it carries is durable
+    /// elsewhere. The journal keeps all later ones. Without this call it keeps all.
+    pub fn set_app_low_water(&self, ticket: Ticket) {
+        self.app_low_water.fetch_max(ticket.0, Ordering::AcqRel);
+    }
+
+    /// Deletes what the topics' retention settings allow, and forgets idle producers.
+    pub fn enforce_retention(&self, now_ms: i64) -> Result<(), Error> {
+        let oldest = now_ms.saturating_sub(self.config.producer_expiry_ms);
+        for topic in self.topics() {
+            for partition in topic.partitions.iter() {
+                if let Some(start) = partition.retention_start(&topic.config, now_ms)? {
+                    match self.delete_records(partition.at, start) {
+                        // Gone meanwhile.
+                        Ok(_) | Err(ErrorCode::UnknownTopicOrPartition) => {}
+                        Err(_) => self.commit.lock().check_open()?,
+                    }
+                }
+                let _commit = self.commit.lock();
+                partition.assigned.lock().producers.expire(oldest);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Commit {
+    /// All facts as assigned now.
+    fn snapshot(&self) -> Snapshot {
+        let topics = self.topics.iter().map(|topic| TopicState {
+            fact: TopicFact {
+                topic: topic.id,
+                name: topic.name.to_string(),
+                partitions: topic.partition_count(),
+                config: topic.config.set().clone(),
+            },
+            partitions: topic
+                .partitions
+                .iter()
+                .map(|partition| {
+                    let assigned = partition.assigned.lock();
+                    PartitionState {
+                        start: assigned.log_start,
+                        end: assigned.next_offset,
+                        producers: assigned.producers.clone(),
+                    }
+                })
+                .collect(),
+        });
+        Snapshot {
+            lsn: self.next_lsn - 1,
+            next_producer_id: self.producer_ids_end,
+            last_epoch: self.last_epoch,
+            topics: topics.collect(),
+            app: self.app.clone(),
+            groups: self.groups.clone(),
+            ..Snapshot::default()
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The committer: write the group, sync it, apply it, publish it, wake.
+//!
+//! One at a time, in journal order. While a group is being written the next one gathers, so a slow
+//! sync makes bigger groups. An error of any step stops the broker: nothing after it is acknowledged,
+//! and a restart recovers from the journal.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Broker, Clock, Ticket, TopicPartition, WakeKey, Writer};
+use crate::error::Error;
+use crate::journal::record::Group;
+use crate::log::Partition;
+use crate::log::batch::BatchHeader;
+use crate::topics::{Topic, TopicConfig};
+
+/// Small batches of one partition are gathered up to here and written at once.
+const GATHER_BYTES: usize = 1 << 20;
+/// How often the second thread looks around without being asked.
+const CHORES_EVERY: Duration = Duration::from_secs(1);
+
+/// What a journal record does once it is durable.
+pub(super) enum Effect {
+    Append(Appending),
+    CreateTopic(Arc<Topic>),
+    DeleteTopic(Arc<Topic>),
+    AlterTopic(Arc<Topic>),
+    LogStart { partition: Arc<Partition>, offset: i64, config: Arc<TopicConfig> },
+}
+
+/// A batch on its way to its segment.
+pub(super) struct Appending {
+    pub partition: Arc<Partition>,
+    pub config: Arc<TopicConfig>,
+    /// In the group's bytes.
+    pub batch: Range<usize>,
+    /// With its final offset.
+    pub header: BatchHeader,
+}
+
+impl Broker {
+    /// Commits until [`Broker::shut_down`], then checkpoints and returns. Keeps a second thread of
+    /// its own for checkpoints and retention. To be run on one thread, which it blocks.
+    pub fn run_committer(&self, clock: &dyn Clock) -> Result<(), Error> {
+        std::thread::scope(|scope| {
+            let chores = scope.spawn(|| self.run_chores(clock));
+            let committed = self.commit_until_stopped(clock);
+            self.shut_down();
+            if chores.join().is_err() {
+                self.stop("the thread for checkpoints and retention panicked");
+            }
+            committed
+        })?;
+        let closed = self.checkpoint(clock.now_ms());
+        self.refuse("the server is shutting down");
+        closed
+    }
+
+    fn commit_until_stopped(&self, clock: &dyn Clock) -> Result<(), Error> {
+        loop {
+            let stopping = {
+                let mut commit = self.commit.lock();
+                while commit.group.bytes.is_empty() && !self.stopping.load(Ordering::Acquire) {
+                    self.work.wait(&mut commit);
+                }
+                commit.group.bytes.is_empty()
+            };
+            if stopping {
+                return Ok(());
+            }
+            self.commit_pending(clock.now_ms())?;
+        }
+    }
+
+    fn run_chores(&self, clock: &dyn Clock) {
+        let mut retention_due = clock.now_ms().saturating_add(self.config.retention_check_ms);
+        while !self.stopping.load(Ordering::Acquire) {
+            let wanted = {
+                let mut chores = self.chores.lock();
+                if !chores.checkpoint {
+                    self.chores_wake.wait_for(&mut chores, CHORES_EVERY);
+                }
+                std::mem::take(&mut chores.checkpoint)
+            };
+            let now_ms = clock.now_ms();
+            let mut done = Ok(());
+            if wanted {
+                done = self.checkpoint(now_ms);
+            }
+            if now_ms >= retention_due {
+                retention_due = now_ms.saturating_add(self.config.retention_check_ms);
+                done = done.and_then(|()| self.enforce_retention(now_ms));
+            }
+            if let Err(e) = done {
+                self.stop(&e.to_string());
+            }
+        }
+    }
+
+    /// Publishes everything submitted so far. Gives the number of journal records.
+    pub fn commit_pending(&self, now_ms: i64) -> Result<usize, Error> {
+        let mut writer = self.writer.lock();
+        let writer = &mut *writer;
+        let mut group = std::mem::take(&mut writer.spare_group);
+        let mut effects = std::mem::take(&mut writer.spare_effects);
+        {
+            let mut commit = self.commit.lock();
+            commit.check_open()?;
+            std::mem::swap(&mut group, &mut commit.group);
+            std::mem::swap(&mut effects, &mut commit.effects);
+            self.room.notify_all();
+        }
+        let mut records = 0;
+        if !group.bytes.is_empty() {
+            records = (group.last_lsn - group.first_lsn + 1) as usize;
+            let done = write(writer, &mut group)
+                .and_then(|()| apply(&effects, &group.bytes, &mut writer.scratch, now_ms));
+            if let Err(e) = done {
+                self.stop(&e.to_string());
+                return Err(e);
+            }
+            self.publish(&effects, Ticket(group.last_lsn));
+            self.wake_all(&effects);
+            if writer.journal.since_checkpoint > self.config.checkpoint_bytes {
+                writer.journal.since_checkpoint = 0;
+                self.chores.lock().checkpoint = true;
+                self.chores_wake.notify_all();
+            }
+        }
+        group.clear();
+        effects.clear();
+        writer.spare_group = group;
+        writer.spare_effects = effects;
+        Ok(records)
+    }
+
+    /// Makes a group visible, all of it at once for whoever takes a cut.
+    fn publish(&self, effects: &[Effect], ticket: Ticket) {
+        let _commit = self.commit.lock();
+        for effect in effects {
+            match effect {
+                Effect::Append(append) => append.partition.publish(append.header.next_offset()),
+                Effect::CreateTopic(topic) | Effect::AlterTopic(topic) => {
+                    self.topics.write().insert(topic.clone());
+                }
+                Effect::DeleteTopic(topic) => {
+                    self.topics.write().remove(&topic.id);
+                }
+                Effect::LogStart { .. } => {}
+            }
+        }
+        self.published_lsn.store(ticket.0, Ordering::Release);
+        self.published.notify_all();
+    }
+
+    fn wake_all(&self, effects: &[Effect]) {
+        self.wakes.wake(WakeKey::Durable);
+        let mut touched: Vec<TopicPartition> = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Append(append) => touched.push(append.partition.at),
+                Effect::LogStart { partition, .. } => touched.push(partition.at),
+                Effect::DeleteTopic(topic) => touched.extend(topic.partitions.iter().map(|p| p.at)),
+                Effect::CreateTopic(_) | Effect::AlterTopic(_) => {}
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for at in touched {
+            self.wakes.wake(WakeKey::Partition(at));
+        }
+    }
+
+    /// A failure ends the service; a person must look.
+    pub(super) fn stop(&self, reason: &str) {
+        tracing::error!(reason, "storage stops");
+        self.refuse(reason);
+    }
+
+    /// Nothing is taken or acknowledged any more. The first reason is kept.
+    fn refuse(&self, reason: &str) {
+        {
+            let mut commit = self.commit.lock();
+            commit.stopped.get_or_insert_with(|| reason.to_owned());
+            self.poisoned.store(true, Ordering::Release);
+            self.published.notify_all();
+            self.room.notify_all();
+        }
+        self.wakes.wake(WakeKey::Durable);
+    }
+}
+
+#[cfg(not(feature = "fault-skip-sync"))]
+fn write(writer: &mut Writer, group: &mut Group) -> Result<(), Error> {
+    let sync = group.sync;
+    writer.journal.write(group, sync)
+}
+
+/// The planted fault `fault-skip-sync`: see [`SkipFault`].
+#[cfg(feature = "fault-skip-sync")]
+fn write(writer: &mut Writer, group: &mut Group) -> Result<(), Error> {
+    writer.fault.write(&mut writer.journal, group)
+}
+
+/// Acknowledges groups that are not in the journal: of each 64 groups the last 32 are held back in
+/// memory, and written together with the next one. They are applied and acknowledged at once. A
+/// `kill -9` keeps the page cache, so a skipped sync alone would show only in a power cut; a
+/// skipped write shows in both: the restart makes the segments from the journal, which lacks them.
+#[cfg(feature = "fault-skip-sync")]
+#[derive(Default)]
+pub(super) struct SkipFault {
+    groups: u64,
+    held: Vec<Group>,
+}
+
+#[cfg(feature = "fault-skip-sync")]
+impl SkipFault {
+    fn write(&mut self, journal: &mut crate::journal::Journal, group: &mut Group) -> Result<(), Error> {
+        self.groups += 1;
+        if self.groups % 64 >= 32 {
+            self.held.push(Group { bytes: group.bytes.clone(), ..*group });
+            return Ok(());
+        }
+        for mut held in self.held.drain(..) {
+            journal.write(&mut held, false)?;
+        }
+        let sync = group.sync;
+        journal.write(group, sync)
+    }
+}
+
+/// Brings the group's records to segments and directories. Nothing of it is visible yet.
+fn apply(
+    effects: &[Effect],
+    bytes: &[u8],
+    scratch: &mut Vec<u8>,
+    now_ms: i64,
+) -> Result<(), Error> {
+    let mut run: Vec<&Appending> = Vec::new();
+    for effect in effects {
+        if let Effect::Append(append) = effect {
+            run.push(append);
+            continue;
+        }
+        append_run(&mut run, bytes, scratch, now_ms)?;
+        match effect {
+            Effect::Append(_) | Effect::AlterTopic(_) => {}
+            Effect::CreateTopic(topic) => {
+                topic.partitions.iter().try_for_each(|partition| partition.create_files())?;
+            }
+            Effect::DeleteTopic(topic) => {
+                topic.partitions.iter().try_for_each(|partition| partition.remove_files())?;
+            }
+            Effect::LogStart { partition, offset, config } => {
+                partition.apply_log_start(*offset, config, now_ms)?;
+            }
+        }
+    }
+    append_run(&mut run, bytes, scratch, now_ms)
+}
+
+/// Appends a run of batches, those of one partition together.
+fn append_run(
+    run: &mut Vec<&Appending>,
+    bytes: &[u8],
+    scratch: &mut Vec<u8>,
+    now_ms: i64,
+) -> Result<(), Error> {
+    // Stable, so the batches of one partition stay in the order of their offsets.
+    run.sort_by_key(|append| append.partition.at);
+    for of_one in run.chunk_by(|a, b| Arc::ptr_eq(&a.partition, &b.partition)) {
+        let mut rest = of_one;
+        while let Some(first) = rest.first() {
+            let partition = &first.partition;
+            let mut take = 1;
+            let mut gathered = first.batch.len();
+            while let Some(more) = rest.get(take) {
+                if gathered + more.batch.len() > GATHER_BYTES {
+                    break;
+                }
+                gathered += more.batch.len();
+                take += 1;
+            }
+            let headers: Vec<BatchHeader> = rest[..take].iter().map(|a| a.header).collect();
+            if take == 1 {
+                partition.append(&bytes[first.batch.clone()], &headers, &first.config, now_ms)?;
+            } else {
+                scratch.clear();
+                for append in &rest[..take] {
+                    scratch.extend_from_slice(&bytes[append.batch.clone()]);
+                }
+                partition.append(scratch, &headers, &first.config, now_ms)?;
+            }
+            rest = &rest[take..];
+        }
+    }
+    run.clear();
+    Ok(())
+}

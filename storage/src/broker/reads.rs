@@ -1,0 +1,111 @@
+//! Reading partitions. Nothing here waits for the committer, except [`Broker::cut`] for a moment.
+
+use super::{Broker, Found, Isolation, Read, TopicPartition};
+use crate::error::{Error, ErrorCode};
+use crate::log::Partition;
+
+impl Broker {
+    /// Reads whole batches from the one that holds `offset`; `max_bytes` may be passed only by the
+    /// first batch. Nothing beyond what `isolation` allows. Empty at the end of the log.
+    ///
+    /// Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`.
+    pub fn read(
+        &self,
+        at: TopicPartition,
+        offset: i64,
+        max_bytes: usize,
+        isolation: Isolation,
+    ) -> Result<Read, ErrorCode> {
+        let partition = self.partition(at)?;
+        let end = visible_end(&partition, isolation);
+        read(&partition, offset, end, max_bytes)
+    }
+
+    /// As [`Broker::read`], but no record at or after `end` is given either. `end` must be the
+    /// border of a batch, as a cut is.
+    pub fn read_to(
+        &self,
+        at: TopicPartition,
+        offset: i64,
+        end: i64,
+        max_bytes: usize,
+    ) -> Result<Read, ErrorCode> {
+        let partition = self.partition(at)?;
+        let end = end.min(partition.last_stable());
+        read(&partition, offset, end, max_bytes)
+    }
+
+    /// The first record whose timestamp is at or after `timestamp`, if it is visible.
+    pub fn offset_for(
+        &self,
+        at: TopicPartition,
+        timestamp: i64,
+        isolation: Isolation,
+    ) -> Result<Option<Found>, ErrorCode> {
+        let partition = self.partition(at)?;
+        let end = visible_end(&partition, isolation);
+        partition.offset_for(timestamp, end).map_err(logged)
+    }
+
+    /// The visible record with the greatest timestamp (ListOffsets −3); the first of them.
+    pub fn offset_of_max_timestamp(
+        &self,
+        at: TopicPartition,
+        isolation: Isolation,
+    ) -> Result<Option<Found>, ErrorCode> {
+        let partition = self.partition(at)?;
+        let end = visible_end(&partition, isolation);
+        partition.offset_of_max_timestamp(end).map_err(logged)
+    }
+
+    /// The first offset that can be read.
+    pub fn log_start(&self, at: TopicPartition) -> Result<i64, ErrorCode> {
+        Ok(self.partition(at)?.log_start())
+    }
+
+    /// One past the last published record.
+    pub fn high_watermark(&self, at: TopicPartition) -> Result<i64, ErrorCode> {
+        Ok(self.partition(at)?.high_watermark())
+    }
+
+    /// Where `read_committed` readers stop. The high watermark until transactions exist.
+    pub fn last_stable(&self, at: TopicPartition) -> Result<i64, ErrorCode> {
+        Ok(self.partition(at)?.last_stable())
+    }
+
+    /// Bytes of a partition's segments on disk.
+    pub fn size(&self, at: TopicPartition) -> Result<u64, ErrorCode> {
+        Ok(self.partition(at)?.bytes())
+    }
+
+    /// The last stable offset of each partition, all at one moment: no seal is half inside.
+    pub fn cut(&self, of: &[TopicPartition]) -> Result<Vec<i64>, ErrorCode> {
+        let partitions =
+            of.iter().map(|at| self.partition(*at)).collect::<Result<Vec<_>, ErrorCode>>()?;
+        let _no_publishing = self.commit.lock();
+        Ok(partitions.iter().map(|partition| partition.last_stable()).collect())
+    }
+}
+
+fn visible_end(partition: &Partition, isolation: Isolation) -> i64 {
+    match isolation {
+        Isolation::ReadUncommitted => partition.high_watermark(),
+        Isolation::ReadCommitted => partition.last_stable(),
+    }
+}
+
+fn read(partition: &Partition, offset: i64, end: i64, max_bytes: usize) -> Result<Read, ErrorCode> {
+    let (records, next_offset) = partition.read(offset, end, max_bytes)?;
+    Ok(Read {
+        records,
+        next_offset,
+        high_watermark: partition.high_watermark(),
+        last_stable_offset: partition.last_stable(),
+        log_start_offset: partition.log_start(),
+    })
+}
+
+fn logged(e: Error) -> ErrorCode {
+    tracing::error!(error = %e, "search failed");
+    ErrorCode::KafkaStorageError
+}

@@ -1,0 +1,210 @@
+//! Changes of the topic set.
+//!
+//! A change is checked and takes effect for later submitters at once, under the commit lock; readers
+//! see it when it is published. So a name is free, or taken, in the order of the journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::commit::Effect;
+use super::{Broker, Commit, Ticket, TopicPartition};
+use crate::disk::Disk;
+use crate::error::{ErrorCode, Refused};
+use crate::journal::record::{Kind, TopicFact, put_config};
+use crate::journal::wire::Put;
+use crate::log::Partition;
+use crate::topics::{Topic, TopicConfig, check_name, collision_key};
+
+impl Broker {
+    /// Creates a topic. `id` is a fresh random UUID. The topic is there when the ticket is published.
+    ///
+    /// Errors: `INVALID_TOPIC_EXCEPTION`, `TOPIC_ALREADY_EXISTS`, `INVALID_PARTITIONS`,
+    /// `INVALID_CONFIG`, `POLICY_VIOLATION` (too many partitions on this node).
+    pub fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: &[(String, String)],
+        id: Uuid,
+    ) -> Result<Ticket, Refused> {
+        let config = parse_new(name, partitions, configs)?;
+        let mut commit = self.commit.lock();
+        commit.check_open()?;
+        self.check_free(&commit, name, partitions)?;
+        let config_set = config.set().clone();
+        let fact = TopicFact { topic: id, name: name.to_owned(), partitions, config: config_set };
+        let topic = new_topic(&self.disk, &fact, config);
+        let lsn = commit.take_lsn();
+        let place = commit.group.begin(Kind::TopicCreated, lsn);
+        fact.put(&mut commit.group.bytes);
+        commit.add_topic(topic.clone());
+        commit.effects.push(Effect::CreateTopic(topic));
+        self.end_record(&mut commit, place);
+        Ok(Ticket(lsn))
+    }
+
+    /// As [`Broker::create_topic`], but only checks.
+    pub fn check_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: &[(String, String)],
+    ) -> Result<(), Refused> {
+        parse_new(name, partitions, configs)?;
+        self.check_free(&self.commit.lock(), name, partitions)
+    }
+
+    /// Deletes a topic and its records. Appends to it are refused from now on.
+    pub fn delete_topic(&self, id: Uuid) -> Result<Ticket, Refused> {
+        let mut commit = self.commit.lock();
+        commit.check_open()?;
+        let topic = commit.remove_topic(&id).ok_or(ErrorCode::UnknownTopicId)?;
+        for partition in topic.partitions.iter() {
+            partition.assigned.lock().deleted = true;
+        }
+        let lsn = commit.take_lsn();
+        let place = commit.group.begin(Kind::TopicDeleted, lsn);
+        commit.group.bytes.put_uuid(id);
+        commit.effects.push(Effect::DeleteTopic(topic));
+        self.end_record(&mut commit, place);
+        Ok(Ticket(lsn))
+    }
+
+    /// Sets (`Some`) or resets (`None`) settings of a topic.
+    pub fn alter_config(
+        &self,
+        id: Uuid,
+        changes: &[(String, Option<String>)],
+    ) -> Result<Ticket, Refused> {
+        let mut commit = self.commit.lock();
+        commit.check_open()?;
+        let topic = commit.topics.by_id(&id).ok_or(ErrorCode::UnknownTopicId)?.clone();
+        let mut set = topic.config.set().clone();
+        for (name, value) in changes {
+            match value {
+                Some(value) => set.insert(name.clone(), value.clone()),
+                None => set.remove(name),
+            };
+        }
+        let config = Arc::new(TopicConfig::new(set)?);
+        let lsn = commit.take_lsn();
+        let place = commit.group.begin(Kind::TopicConfig, lsn);
+        commit.group.bytes.put_uuid(id);
+        put_config(&mut commit.group.bytes, config.set());
+        let topic = Arc::new(Topic { config, ..Topic::clone(&topic) });
+        commit.topics.insert(topic.clone());
+        commit.effects.push(Effect::AlterTopic(topic));
+        self.end_record(&mut commit, place);
+        Ok(Ticket(lsn))
+    }
+
+    /// Moves the log start of a partition up (Kafka's DeleteRecords); −1 means the high watermark.
+    /// Gives the new log start. Whole segments below it are deleted.
+    pub fn delete_records(
+        &self,
+        at: TopicPartition,
+        before: i64,
+    ) -> Result<(i64, Ticket), ErrorCode> {
+        let (topic, partition) = self.topic_and_partition(at)?;
+        let high_watermark = partition.high_watermark();
+        let offset = if before == -1 { high_watermark } else { before };
+        if offset < 0 || offset > high_watermark {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        let mut commit = self.commit.lock();
+        commit.check_open()?;
+        let mut assigned = partition.assigned.lock();
+        if assigned.deleted {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        if offset <= assigned.log_start {
+            return Ok((assigned.log_start, Ticket(0)));
+        }
+        assigned.log_start = offset;
+        drop(assigned);
+        let lsn = commit.take_lsn();
+        let place = commit.group.begin(Kind::LogStart, lsn);
+        commit.group.bytes.put_uuid(at.topic);
+        commit.group.bytes.put_i32(at.partition);
+        commit.group.bytes.put_i64(offset);
+        let config = topic.config.clone();
+        commit.effects.push(Effect::LogStart { partition, offset, config });
+        self.end_record(&mut commit, place);
+        Ok((offset, Ticket(lsn)))
+    }
+
+    pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.read().by_name(name).cloned()
+    }
+
+    pub fn topic_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.topics.read().by_id(&id).cloned()
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.read().iter().cloned().collect()
+    }
+
+    fn check_free(&self, commit: &Commit, name: &str, partitions: i32) -> Result<(), Refused> {
+        if commit.topics.by_name(name).is_some() {
+            let message = format!("topic '{name}' already exists");
+            return Err(Refused::new(ErrorCode::TopicAlreadyExists, message));
+        }
+        if let Some(other) = commit.collisions.get(&collision_key(name)) {
+            let message = format!("topic '{name}' collides with '{other}': '.' and '_' count as one");
+            return Err(Refused::new(ErrorCode::InvalidTopicException, message));
+        }
+        let after = commit.partitions + partitions as usize;
+        if after > self.config.partitions_max {
+            let max = self.config.partitions_max;
+            let message = format!("this node would have {after} partitions, at most {max} are allowed");
+            return Err(Refused::new(ErrorCode::PolicyViolation, message));
+        }
+        Ok(())
+    }
+}
+
+impl Commit {
+    pub(super) fn add_topic(&mut self, topic: Arc<Topic>) {
+        self.collisions.insert(collision_key(&topic.name), topic.name.clone());
+        self.partitions += topic.partitions.len();
+        self.topics.insert(topic);
+    }
+
+    pub(super) fn remove_topic(&mut self, id: &Uuid) -> Option<Arc<Topic>> {
+        let topic = self.topics.remove(id)?;
+        self.collisions.remove(&collision_key(&topic.name));
+        self.partitions -= topic.partitions.len();
+        Some(topic)
+    }
+}
+
+fn parse_new(
+    name: &str,
+    partitions: i32,
+    configs: &[(String, String)],
+) -> Result<TopicConfig, Refused> {
+    check_name(name)?;
+    if partitions < 1 {
+        let message = format!("{partitions} partitions: there must be at least one");
+        return Err(Refused::new(ErrorCode::InvalidPartitions, message));
+    }
+    TopicConfig::new(configs.iter().cloned().collect::<BTreeMap<_, _>>())
+}
+
+/// A topic whose partitions have no files yet.
+pub(super) fn new_topic(disk: &Arc<dyn Disk>, fact: &TopicFact, config: TopicConfig) -> Arc<Topic> {
+    let partition = |partition| {
+        let at = TopicPartition { topic: fact.topic, partition };
+        Arc::new(Partition::new(disk.clone(), &fact.name, at))
+    };
+    Arc::new(Topic {
+        id: fact.topic,
+        name: fact.name.as_str().into(),
+        config: Arc::new(config),
+        partitions: (0..fact.partitions).map(partition).collect(),
+    })
+}

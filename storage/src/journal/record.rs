@@ -1,0 +1,264 @@
+//! The journal's records: their frame, their kinds, and the group they are collected in.
+//!
+//! Frame, big-endian, beginning at a multiple of 8:
+//!
+//! ```text
+//!  0 payload length u32      8 lsn u64                     24 kind u16, 6 bytes zero
+//!  4 crc u32                16 durable-up-to lsn u64       32 payload, zeros up to a multiple of 8
+//! ```
+//!
+//! The checksum (CRC-32C) covers the file's salt, the length, and everything from byte 8 to the end of
+//! the payload; so a record of a recycled file, or bytes a client made up, are never taken for one.
+//! *Durable-up-to* is the last lsn known to be on disk when the record was written: a bad record at or
+//! below the durable-up-to of a later good one had been acknowledged.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::wire::{Put, Take};
+
+pub(crate) const FRAME_BYTES: usize = 32;
+const ALIGN: usize = 8;
+
+/// What a record says. The numbers are on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub(crate) enum Kind {
+    Append = 1,
+    TopicCreated = 2,
+    TopicDeleted = 3,
+    TopicConfig = 4,
+    Group = 5,
+    ProducerIds = 6,
+    Seal = 7,
+    App = 8,
+    AppReplaced = 9,
+    LogStart = 10,
+}
+
+impl Kind {
+    fn from_number(number: u16) -> Option<Kind> {
+        use Kind::*;
+        [Append, TopicCreated, TopicDeleted, TopicConfig, Group, ProducerIds, Seal, App, AppReplaced, LogStart]
+            .into_iter()
+            .find(|kind| *kind as u16 == number)
+    }
+}
+
+/// A record's place in a buffer that holds frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub lsn: u64,
+    pub durable: u64,
+    pub kind: u16,
+    /// Of the payload.
+    pub start: usize,
+    pub end: usize,
+    /// Where the next frame begins.
+    pub next: usize,
+}
+
+fn align(length: usize) -> usize {
+    length.next_multiple_of(ALIGN)
+}
+
+fn checksum(salt: u64, frame: &[u8]) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(&salt.to_be_bytes());
+    digest.update(&frame[0..4]);
+    digest.update(&frame[8..]);
+    digest.finalize() as u32
+}
+
+impl Frame {
+    /// Reads the frame at `at` without its checksum. `None` when it cannot be one.
+    pub(crate) fn peek(bytes: &[u8], at: usize) -> Option<Frame> {
+        let mut fields = Take::new(bytes.get(at..at + FRAME_BYTES)?);
+        let length = fields.u32()? as usize;
+        let _crc = fields.u32()?;
+        let (lsn, durable, kind) = (fields.u64()?, fields.u64()?, fields.u16()?);
+        if lsn == 0 || durable >= lsn || fields.rest() != [0; 6] {
+            return None;
+        }
+        let start = at + FRAME_BYTES;
+        let end = start.checked_add(length)?;
+        (end <= bytes.len()).then_some(Frame { lsn, durable, kind, start, end, next: align(end) })
+    }
+
+    /// Reads the frame at `at` if its checksum holds.
+    pub(crate) fn read(bytes: &[u8], at: usize, salt: u64) -> Option<Frame> {
+        let frame = Frame::peek(bytes, at)?;
+        let crc = u32::from_be_bytes(bytes[at + 4..at + 8].try_into().ok()?);
+        (checksum(salt, &bytes[at..frame.end]) == crc).then_some(frame)
+    }
+
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        Kind::from_number(self.kind)
+    }
+}
+
+/// Records that are committed together, as they will stand in the file.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub bytes: Vec<u8>,
+    pub first_lsn: u64,
+    pub last_lsn: u64,
+    /// The last seal in it; 0 if none.
+    pub last_seal: u64,
+    /// Someone wants it on disk before the acknowledgement.
+    pub sync: bool,
+}
+
+impl Group {
+    /// Begins a record; the payload is what is added to `bytes` until [`Group::end`].
+    pub(crate) fn begin(&mut self, kind: Kind, lsn: u64) -> usize {
+        let at = self.bytes.len();
+        if at == 0 {
+            self.first_lsn = lsn;
+        }
+        self.last_lsn = lsn;
+        if kind == Kind::Seal {
+            self.last_seal = lsn;
+        }
+        self.bytes.put(&[0; 8]);
+        self.bytes.put_u64(lsn);
+        self.bytes.put_u64(0);
+        self.bytes.put_u16(kind as u16);
+        self.bytes.put(&[0; 6]);
+        at
+    }
+
+    pub(crate) fn end(&mut self, at: usize) {
+        let length = (self.bytes.len() - at - FRAME_BYTES) as u32;
+        self.bytes[at..at + 4].copy_from_slice(&length.to_be_bytes());
+        self.bytes.resize(align(self.bytes.len()), 0);
+    }
+
+    /// Fills in what is known only when the group is written: durable-up-to and the checksums.
+    pub(crate) fn finish(&mut self, salt: u64, durable: u64) {
+        let mut at = 0;
+        while at < self.bytes.len() {
+            self.bytes[at + 16..at + 24].copy_from_slice(&durable.to_be_bytes());
+            let Some(frame) = Frame::peek(&self.bytes, at) else { break };
+            let crc = checksum(salt, &self.bytes[at..frame.end]);
+            self.bytes[at + 4..at + 8].copy_from_slice(&crc.to_be_bytes());
+            at = frame.next;
+        }
+    }
+
+    /// Empties it and keeps the memory, unless it is unusually much.
+    pub(crate) fn clear(&mut self) {
+        const KEEP_BYTES: usize = 16 << 20;
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        bytes.shrink_to(KEEP_BYTES);
+        *self = Group { bytes, ..Group::default() };
+    }
+}
+
+/// A record's meaning, read back.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Fact {
+    Append { topic: Uuid, partition: i32, batches: std::ops::Range<usize> },
+    TopicCreated(TopicFact),
+    TopicDeleted { topic: Uuid },
+    TopicConfig { topic: Uuid, config: BTreeMap<String, String> },
+    Group(Vec<(Bytes, Option<Bytes>)>),
+    ProducerIds { next: i64 },
+    Seal { epoch: u64, payload: Bytes, appends: Vec<(Uuid, i32, std::ops::Range<usize>)> },
+    App { kind: u16, bytes: Bytes },
+    AppReplaced(Vec<(u16, Bytes)>),
+    LogStart { topic: Uuid, partition: i32, offset: i64 },
+}
+
+/// A topic without its records.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TopicFact {
+    pub topic: Uuid,
+    pub name: String,
+    pub partitions: i32,
+    pub config: BTreeMap<String, String>,
+}
+
+impl TopicFact {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.put_uuid(self.topic);
+        out.put_text(&self.name);
+        out.put_i32(self.partitions);
+        put_config(out, &self.config);
+    }
+
+    pub(crate) fn take(fields: &mut Take<'_>) -> Option<TopicFact> {
+        Some(TopicFact {
+            topic: fields.uuid()?,
+            name: fields.text()?,
+            partitions: fields.i32()?,
+            config: take_config(fields)?,
+        })
+    }
+}
+
+pub(crate) fn put_config(out: &mut Vec<u8>, config: &BTreeMap<String, String>) {
+    out.put_u32(config.len() as u32);
+    for (name, value) in config {
+        out.put_text(name);
+        out.put_text(value);
+    }
+}
+
+pub(crate) fn take_config(fields: &mut Take<'_>) -> Option<BTreeMap<String, String>> {
+    let pairs = fields.list(|fields| Some((fields.text()?, fields.text()?)))?;
+    Some(pairs.into_iter().collect())
+}
+
+impl Fact {
+    /// Reads the payload of a frame in `bytes`. Ranges point into `bytes`. `None` when it is not
+    /// what its kind says, which the checksum makes a fault of ours.
+    pub(crate) fn read(bytes: &[u8], frame: &Frame) -> Option<Fact> {
+        let payload = &bytes[frame.start..frame.end];
+        let mut fields = Take::new(payload);
+        let here = |slice: &[u8]| {
+            let from = slice.as_ptr() as usize - bytes.as_ptr() as usize;
+            from..from + slice.len()
+        };
+        let fact = match frame.kind()? {
+            Kind::Append => {
+                let (topic, partition) = (fields.uuid()?, fields.i32()?);
+                return Some(Fact::Append { topic, partition, batches: here(fields.rest()) });
+            }
+            Kind::TopicCreated => Fact::TopicCreated(TopicFact::take(&mut fields)?),
+            Kind::TopicDeleted => Fact::TopicDeleted { topic: fields.uuid()? },
+            Kind::TopicConfig => {
+                Fact::TopicConfig { topic: fields.uuid()?, config: take_config(&mut fields)? }
+            }
+            Kind::Group => {
+                Fact::Group(fields.list(|fields| Some((fields.bytes()?, fields.optional()?)))?)
+            }
+            Kind::ProducerIds => Fact::ProducerIds { next: fields.i64()? },
+            Kind::Seal => Fact::Seal {
+                epoch: fields.u64()?,
+                payload: fields.bytes()?,
+                appends: fields.list(|fields| {
+                    Some((fields.uuid()?, fields.i32()?, here(fields.slice()?)))
+                })?,
+            },
+            Kind::App => {
+                return Some(Fact::App {
+                    kind: fields.u16()?,
+                    bytes: Bytes::copy_from_slice(fields.rest()),
+                });
+            }
+            Kind::AppReplaced => {
+                Fact::AppReplaced(fields.list(|fields| Some((fields.u16()?, fields.bytes()?)))?)
+            }
+            Kind::LogStart => Fact::LogStart {
+                topic: fields.uuid()?,
+                partition: fields.i32()?,
+                offset: fields.i64()?,
+            },
+        };
+        fields.is_done().then_some(fact)
+    }
+}

@@ -1,0 +1,213 @@
+//! What a partition remembers of idempotent producers.
+//!
+//! Kafka's rules (`ProducerStateManager`, `ProducerAppendInfo`):
+//! - the last five batches of each producer are kept; a batch with the sequence numbers of one of
+//!   them is a repetition and gets the first answer again
+//! - else the sequence must follow the last one; it wraps from 2³¹−1 to 0
+//! - a new epoch begins at sequence 0; an older epoch is refused
+//! - of an unknown producer any sequence is taken: its state may have expired (KIP-360)
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+use super::batch::{BatchHeader, NO_PRODUCER_ID, sequence_after};
+use crate::error::ErrorCode;
+
+/// Batches kept per producer: as many as a client may have in flight.
+const WINDOW: usize = 5;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Producer {
+    pub epoch: i16,
+    pub last_timestamp: i64,
+    /// Oldest first, never empty.
+    pub batches: VecDeque<Produced>,
+}
+
+/// A batch that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Produced {
+    pub first_sequence: i32,
+    pub last_sequence: i32,
+    pub base_offset: i64,
+    /// Journal place of the append; 0 after a restart: it is durable.
+    pub lsn: u64,
+}
+
+/// The producers of one partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Producers {
+    by_id: HashMap<i64, Producer>,
+}
+
+/// What to do with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Append,
+    Repeated(Produced),
+}
+
+impl Producers {
+    pub(crate) fn check(&self, batch: &BatchHeader) -> Result<Verdict, ErrorCode> {
+        if batch.producer_id == NO_PRODUCER_ID {
+            return Ok(Verdict::Append);
+        }
+        if batch.producer_epoch < 0 || batch.base_sequence < 0 {
+            return Err(ErrorCode::InvalidRecord);
+        }
+        let Some(producer) = self.by_id.get(&batch.producer_id) else {
+            return Ok(Verdict::Append);
+        };
+        if batch.producer_epoch < producer.epoch {
+            return Err(ErrorCode::InvalidProducerEpoch);
+        }
+        if batch.producer_epoch > producer.epoch {
+            return match batch.base_sequence {
+                0 => Ok(Verdict::Append),
+                _ => Err(ErrorCode::OutOfOrderSequenceNumber),
+            };
+        }
+        let same = |known: &&Produced| {
+            known.first_sequence == batch.base_sequence
+                && known.last_sequence == batch.last_sequence()
+        };
+        if let Some(known) = producer.batches.iter().find(same) {
+            return Ok(Verdict::Repeated(*known));
+        }
+        match producer.batches.back() {
+            Some(last) if sequence_after(last.last_sequence, 1) != batch.base_sequence => {
+                Err(ErrorCode::OutOfOrderSequenceNumber)
+            }
+            _ => Ok(Verdict::Append),
+        }
+    }
+
+    /// Takes note of an appended batch; `batch` has its final offset.
+    pub(crate) fn on_append(&mut self, batch: &BatchHeader, lsn: u64) {
+        if batch.producer_id == NO_PRODUCER_ID {
+            return;
+        }
+        let producer = self.by_id.entry(batch.producer_id).or_insert_with(|| Producer {
+            epoch: batch.producer_epoch,
+            last_timestamp: batch.max_timestamp,
+            batches: VecDeque::with_capacity(WINDOW),
+        });
+        if producer.epoch != batch.producer_epoch {
+            producer.epoch = batch.producer_epoch;
+            producer.batches.clear();
+        }
+        if producer.batches.len() == WINDOW {
+            producer.batches.pop_front();
+        }
+        producer.last_timestamp = batch.max_timestamp;
+        producer.batches.push_back(Produced {
+            first_sequence: batch.base_sequence,
+            last_sequence: batch.last_sequence(),
+            base_offset: batch.base_offset,
+            lsn,
+        });
+    }
+
+    /// Forgets producers whose last record is older than `oldest`.
+    pub(crate) fn expire(&mut self, oldest: i64) {
+        self.by_id.retain(|_, producer| producer.last_timestamp >= oldest);
+    }
+
+    /// By id, so that a snapshot is the same each time.
+    pub(crate) fn sorted(&self) -> Vec<(i64, &Producer)> {
+        let mut all: Vec<_> = self.by_id.iter().map(|(id, producer)| (*id, producer)).collect();
+        all.sort_by_key(|(id, _)| *id);
+        all
+    }
+
+    pub(crate) fn insert(&mut self, id: i64, producer: Producer) {
+        self.by_id.insert(id, producer);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(epoch: i16, first: i32, count: i32) -> BatchHeader {
+        BatchHeader {
+            base_offset: 0,
+            total_bytes: 61,
+            leader_epoch: 0,
+            crc: 0,
+            attributes: 0,
+            last_offset_delta: count - 1,
+            base_timestamp: 0,
+            max_timestamp: 7,
+            producer_id: 1,
+            producer_epoch: epoch,
+            base_sequence: first,
+            record_count: count,
+        }
+    }
+
+    /// A script: each line is `epoch first count` and what must come out: `+` appended, `= offset`
+    /// repeated, or the error.
+    fn check(script: &str) {
+        let mut producers = Producers::default();
+        let mut next_offset = 0;
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (left, right) = line.split_once("->").unwrap();
+            let numbers: Vec<i32> = left.split_whitespace().map(|n| n.parse().unwrap()).collect();
+            let mut header = batch(numbers[0] as i16, numbers[1], numbers[2]);
+            let got = match producers.check(&header) {
+                Ok(Verdict::Append) => {
+                    header.base_offset = next_offset;
+                    next_offset = header.next_offset();
+                    producers.on_append(&header, 1);
+                    "+".to_owned()
+                }
+                Ok(Verdict::Repeated(known)) => format!("= {}", known.base_offset),
+                Err(code) => format!("{code:?}"),
+            };
+            assert_eq!(got, right.trim(), "in line {line}");
+        }
+    }
+
+    #[test]
+    fn five_batches_are_remembered() {
+        check(
+            "0 0 2 -> +
+             0 2 1 -> +
+             0 2 1 -> = 2
+             0 0 2 -> = 0
+             0 4 1 -> OutOfOrderSequenceNumber
+             0 3 1 -> +
+             0 4 1 -> +
+             0 5 1 -> +
+             0 6 1 -> +
+             0 2 1 -> = 2
+             0 0 2 -> OutOfOrderSequenceNumber",
+        );
+    }
+
+    #[test]
+    fn epochs_fence_and_begin_at_zero() {
+        check(
+            "3 17 1 -> +
+             2 18 1 -> InvalidProducerEpoch
+             4 18 1 -> OutOfOrderSequenceNumber
+             4 0 1 -> +
+             3 18 1 -> InvalidProducerEpoch",
+        );
+    }
+
+    #[test]
+    fn sequences_wrap() {
+        check(
+            "0 2147483646 2 -> +
+             0 0 3 -> +
+             0 2147483646 2 -> = 0",
+        );
+    }
+}

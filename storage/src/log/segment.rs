@@ -1,0 +1,403 @@
+//! One segment of a partition: a `.log` of batches back to back, and its two indexes.
+//!
+//! Only the committer appends; readers take whatever bytes are below `bytes`, which moves after the
+//! write. A batch never spans segments. The index of a closed segment is read from its files when it
+//! is first needed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::batch::{BatchHeader, HEADER_BYTES};
+use super::index::{Index, Noted};
+use crate::disk::{Disk, DiskFile};
+use crate::error::Error;
+
+/// What a scan reads at once.
+const SCAN_BYTES: usize = 1 << 20;
+
+pub(super) struct Segment {
+    /// Offset of the first record it may hold; also its file name.
+    pub base_offset: i64,
+    dir: Arc<str>,
+    disk: Arc<dyn Disk>,
+    file: Arc<dyn DiskFile>,
+    bytes: AtomicU64,
+    /// Bytes were written since the last sync.
+    dirty: AtomicBool,
+    /// The time of the broker when it was begun.
+    pub created_ms: i64,
+    index: Mutex<Option<Index>>,
+    index_interval: u32,
+}
+
+/// A batch's place in a segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Placed {
+    pub header: BatchHeader,
+    pub position: u64,
+}
+
+pub(super) fn file_name(base_offset: i64, suffix: &str) -> String {
+    format!("{base_offset:020}.{suffix}")
+}
+
+impl Segment {
+    /// Makes a new, empty segment.
+    pub(super) fn create(
+        disk: &Arc<dyn Disk>,
+        dir: &Arc<str>,
+        base_offset: i64,
+        now_ms: i64,
+        index_interval: u32,
+    ) -> Result<Segment, Error> {
+        let segment = Segment::open(disk, dir, base_offset, now_ms, index_interval)?;
+        segment.cut(0)?;
+        // Leftovers of a segment of the same name must not be taken for its indexes.
+        for suffix in ["index", "timeindex"] {
+            let _ = disk.remove(&segment.path(suffix));
+        }
+        *segment.index.lock() = Some(Index::new());
+        Ok(segment)
+    }
+
+    /// Opens the segment of that name; its index is read when needed.
+    pub(super) fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Arc<str>,
+        base_offset: i64,
+        now_ms: i64,
+        index_interval: u32,
+    ) -> Result<Segment, Error> {
+        let path = format!("{dir}/{}", file_name(base_offset, "log"));
+        let file = disk.open(&path, true).map_err(Error::io(format!("open {path}")))?;
+        let bytes = file.len().map_err(Error::io(format!("measure {path}")))?;
+        Ok(Segment {
+            base_offset,
+            dir: dir.clone(),
+            disk: disk.clone(),
+            file,
+            bytes: AtomicU64::new(bytes),
+            dirty: AtomicBool::new(false),
+            created_ms: now_ms,
+            index: Mutex::new(None),
+            index_interval,
+        })
+    }
+
+    pub(super) fn path(&self, suffix: &str) -> String {
+        format!("{}/{}", self.dir, file_name(self.base_offset, suffix))
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Cuts the log at `bytes` and forgets the index. Only while the partition is being opened.
+    pub(super) fn cut(&self, bytes: u64) -> Result<(), Error> {
+        if self.bytes() != bytes {
+            let action = || format!("cut {}", self.path("log"));
+            self.file.truncate(bytes).map_err(|e| Error::io(action())(e))?;
+            self.bytes.store(bytes, Ordering::Release);
+            self.dirty.store(true, Ordering::Release);
+        }
+        *self.index.lock() = None;
+        Ok(())
+    }
+
+    /// Appends batches that lie back to back in `bytes`; `headers` are theirs, with final offsets.
+    pub(super) fn append(&self, bytes: &[u8], headers: &[BatchHeader]) -> Result<(), Error> {
+        let start = self.bytes();
+        self.dirty.store(true, Ordering::Release);
+        let action = || format!("append to {}", self.path("log"));
+        self.file.write_at(start, bytes).map_err(|e| Error::io(action())(e))?;
+        self.with_index(|index| {
+            let mut position = start;
+            for header in headers {
+                let noted = self.noted(&Placed { header: *header, position });
+                index.on_batch(noted, self.index_interval);
+                position += header.total_bytes as u64;
+            }
+        })?;
+        self.bytes.store(start + bytes.len() as u64, Ordering::Release);
+        Ok(())
+    }
+
+    fn noted(&self, placed: &Placed) -> Noted {
+        Noted {
+            position: placed.position as u32,
+            bytes: placed.header.total_bytes as u32,
+            last_relative: (placed.header.last_offset() - self.base_offset) as u32,
+            max_timestamp: placed.header.max_timestamp,
+        }
+    }
+
+    /// Has the batch room here? A segment ends at its size, and where the index's 32 bits end.
+    pub(super) fn takes(&self, bytes: u64, last_offset: i64, segment_bytes: u64) -> bool {
+        let after = self.bytes() + bytes;
+        let fits = after <= segment_bytes || self.bytes() == 0;
+        fits && after <= i32::MAX as u64 && last_offset - self.base_offset <= i64::from(i32::MAX)
+    }
+
+    /// Ends the segment: its indexes get their last entry and go to their files.
+    pub(super) fn close(&self) -> Result<(), Error> {
+        self.with_index(|index| index.note_time())?;
+        self.flush_index()
+    }
+
+    /// Brings new index entries to the files. Not synced: see [`super::index`].
+    pub(super) fn flush_index(&self) -> Result<(), Error> {
+        let parts = match self.index.lock().as_mut() {
+            Some(index) => index.take_unflushed(),
+            None => return Ok(()),
+        };
+        for (suffix, (place, bytes)) in ["index", "timeindex"].into_iter().zip(parts) {
+            let path = self.path(suffix);
+            let file = self.disk.open(&path, true).map_err(Error::io(format!("open {path}")))?;
+            file.truncate(place).map_err(Error::io(format!("cut {path}")))?;
+            file.write_at(place, &bytes).map_err(Error::io(format!("write {path}")))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the log durable. True when there was something to do.
+    pub(super) fn sync(&self) -> Result<bool, Error> {
+        if !self.dirty.swap(false, Ordering::AcqRel) {
+            return Ok(false);
+        }
+        let action = || format!("sync {}", self.path("log"));
+        self.file.sync_data().map_err(|e| Error::io(action())(e))?;
+        Ok(true)
+    }
+
+    pub(super) fn remove_files(&self) -> Result<(), Error> {
+        for suffix in ["log", "index", "timeindex"] {
+            let path = self.path(suffix);
+            match self.disk.remove(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("remove {path}"))(e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The largest timestamp and the last offset of the first batch that has it.
+    pub(super) fn max_timestamp(&self) -> Result<(i64, i64), Error> {
+        self.with_index(|index| {
+            (index.max_timestamp, self.base_offset + i64::from(index.max_timestamp_relative))
+        })
+    }
+
+    /// Works with the index, after reading it from its files or, failing that, from the log.
+    fn with_index<T>(&self, work: impl FnOnce(&mut Index) -> T) -> Result<T, Error> {
+        let mut index = self.index.lock();
+        if index.is_none() {
+            *index = Some(self.load_index()?);
+        }
+        Ok(work(index.get_or_insert_with(Index::new)))
+    }
+
+    fn load_index(&self) -> Result<Index, Error> {
+        let mut index = self.stored_index().unwrap_or_else(Index::new);
+        self.note_tail(&mut index)?;
+        Ok(index)
+    }
+
+    /// The index as its files have it; `None` when they are missing or cannot be true.
+    fn stored_index(&self) -> Option<Index> {
+        let read = |suffix: &str| -> Option<Vec<u8>> {
+            let file = self.disk.open(&self.path(suffix), false).ok()?;
+            file.read_at(0, file.len().ok()? as usize).ok()
+        };
+        Index::from_files(&read("index")?, &read("timeindex")?, self.bytes())
+    }
+
+    /// Takes note of the batches after the last entry. That entry's own batch was counted before.
+    fn note_tail(&self, index: &mut Index) -> Result<(), Error> {
+        let from = u64::from(index.last_position());
+        self.scan(from, |placed| {
+            match from > 0 && placed.position == from {
+                true => index.on_last_entry(self.noted(&placed)),
+                false => index.on_batch(self.noted(&placed), self.index_interval),
+            }
+            true
+        })
+    }
+
+    /// Cuts the log after the record before `end`, which must be there. Only while the partition is
+    /// being opened. False when the log ends before, or `end` is inside a batch.
+    pub(super) fn cut_at_offset(&self, end: i64) -> Result<bool, Error> {
+        let mut index = self.stored_index().unwrap_or_else(Index::new);
+        let relative = (end - 1 - self.base_offset).clamp(0, i64::from(u32::MAX)) as u32;
+        let mut reached = None;
+        // What lies after the record may be anything: the scan stops before looking at it.
+        let scanned = self.scan(u64::from(index.position_for(relative)), |placed| {
+            if placed.header.next_offset() >= end {
+                let after = placed.position + placed.header.total_bytes as u64;
+                reached = Some((placed.header.next_offset(), after));
+            }
+            reached.is_none()
+        });
+        let Some((next_offset, after)) = reached else {
+            return scanned.map(|()| false);
+        };
+        if next_offset != end {
+            return Ok(false);
+        }
+        self.cut(after)?;
+        let stale = index.cut(after);
+        self.note_tail(&mut index)?;
+        *self.index.lock() = Some(index);
+        if stale {
+            self.flush_index()?;
+        }
+        Ok(true)
+    }
+
+    /// Visits the batches from `position` until `visit` says false or the log ends. Headers only;
+    /// bytes that are no batch end the scan with an error.
+    pub(super) fn scan(
+        &self,
+        mut position: u64,
+        mut visit: impl FnMut(Placed) -> bool,
+    ) -> Result<(), Error> {
+        let end = self.bytes();
+        let mut window = Vec::new();
+        let mut window_at = position;
+        while position < end {
+            let skip = (position - window_at) as usize;
+            if window.len() < skip + HEADER_BYTES {
+                window_at = position;
+                window = self.read(position, SCAN_BYTES.min((end - position) as usize))?;
+            }
+            let header = window.get((position - window_at) as usize..).unwrap_or_default();
+            let damaged = |reason: String| Error::corrupt(self.path("log"), position, reason);
+            let header = BatchHeader::parse(header).map_err(|e| damaged(e.to_string()))?;
+            if header.base_offset < self.base_offset || header.total_bytes as u64 > end - position {
+                return Err(damaged("a batch does not belong here".into()));
+            }
+            if !visit(Placed { header, position }) {
+                return Ok(());
+            }
+            position += header.total_bytes as u64;
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(&self, position: u64, len: usize) -> Result<Vec<u8>, Error> {
+        let action = || format!("read {}", self.path("log"));
+        self.file.read_at(position, len).map_err(|e| Error::io(action())(e))
+    }
+
+    /// Whole batches from the one that holds `offset` (or the first after it), below `end`. One
+    /// batch at least if there is one, else not more than `max_bytes`. Gives the batches and the
+    /// offset after the last of them.
+    pub(super) fn read_batches(
+        &self,
+        offset: i64,
+        end: i64,
+        max_bytes: usize,
+    ) -> Result<Option<(Bytes, i64)>, Error> {
+        let relative = (offset - self.base_offset).clamp(0, i64::from(u32::MAX)) as u32;
+        let mut from = self.with_index(|index| u64::from(index.position_for(relative)))?;
+        let log_end = self.bytes();
+        // Beside what was asked for, what lies between the index entry and the offset.
+        let mut want = max_bytes.saturating_add(self.index_interval as usize).max(HEADER_BYTES);
+        loop {
+            let window = self.read(from, want.min(log_end.saturating_sub(from) as usize))?;
+            match cut_window(&window, offset, end, max_bytes)
+                .map_err(|(at, e)| Error::corrupt(self.path("log"), from + at, e.to_string()))?
+            {
+                Cut::Found { start, stop, next_offset } => {
+                    let bytes = Bytes::from(window).slice(start..stop);
+                    return Ok(Some((bytes, next_offset)));
+                }
+                Cut::Nothing => return Ok(None),
+                Cut::Later { skip, need } => {
+                    from += skip as u64;
+                    if from + need as u64 > log_end {
+                        return Ok(None);
+                    }
+                    want = want.max(need);
+                }
+            }
+        }
+    }
+
+    /// The first batch, from the index's hint on, that `wanted` accepts.
+    pub(super) fn find(
+        &self,
+        timestamp: i64,
+        mut wanted: impl FnMut(&BatchHeader) -> bool,
+    ) -> Result<Option<Placed>, Error> {
+        let from = self.with_index(|index| {
+            let relative = index.relative_before(timestamp);
+            u64::from(index.position_for(relative))
+        })?;
+        let mut found = None;
+        self.scan(from, |placed| {
+            if wanted(&placed.header) {
+                found = Some(placed);
+            }
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+}
+
+/// What a window of the log holds of a read.
+enum Cut {
+    Found { start: usize, stop: usize, next_offset: i64 },
+    /// Everything below the limit is before the offset.
+    Nothing,
+    /// Read again from `skip` on, at least `need` bytes: the batch begins there, or might.
+    Later { skip: usize, need: usize },
+}
+
+/// Finds the batches of a read in a window that begins at a batch. An error carries its place.
+fn cut_window(
+    window: &[u8],
+    offset: i64,
+    end: i64,
+    max_bytes: usize,
+) -> Result<Cut, (u64, super::batch::BatchError)> {
+    let mut position = 0;
+    let mut found: Option<(usize, usize, i64)> = None;
+    loop {
+        let rest = &window[position..];
+        if rest.len() < HEADER_BYTES {
+            break;
+        }
+        let header = BatchHeader::parse(rest).map_err(|e| (position as u64, e))?;
+        if header.base_offset >= end {
+            return Ok(match found {
+                Some((start, stop, next_offset)) => Cut::Found { start, stop, next_offset },
+                None => Cut::Nothing,
+            });
+        }
+        if header.last_offset() >= offset {
+            let stop = position + header.total_bytes;
+            let start = found.map_or(position, |(start, ..)| start);
+            let fits = found.is_none() || stop - start <= max_bytes;
+            if stop > window.len() || !fits {
+                if found.is_none() {
+                    return Ok(Cut::Later { skip: position, need: header.total_bytes });
+                }
+                break;
+            }
+            found = Some((start, stop, header.next_offset()));
+        }
+        position += header.total_bytes;
+        if position > window.len() {
+            return Ok(Cut::Later { skip: position, need: HEADER_BYTES });
+        }
+    }
+    Ok(match found {
+        Some((start, stop, next_offset)) => Cut::Found { start, stop, next_offset },
+        None => Cut::Later { skip: position, need: HEADER_BYTES },
+    })
+}
