@@ -129,6 +129,18 @@ impl MemDisk {
     }
 }
 
+impl NameChange {
+    /// Does it make `name` stand for `inode`?
+    fn links(&self, wanted: &str, wanted_inode: u64) -> bool {
+        match self {
+            NameChange::Link { name, inode } | NameChange::Rename { to: name, inode, .. } => {
+                name == wanted && *inode == wanted_inode
+            }
+            NameChange::Unlink { .. } => false,
+        }
+    }
+}
+
 /// The bytes of a file after the power cut. A change of length or a write is kept whole, dropped,
 /// or (a write) kept sector by sector.
 fn crashed_bytes(inode: &Inode, dice: &mut Dice) -> Vec<u8> {
@@ -317,6 +329,10 @@ impl Disk for MemDisk {
             };
             if here || above {
                 apply_name(&mut state.durable_names, &change);
+                // A name that went away with its directory cannot come back by its own entry.
+                if let NameChange::Rename { from, inode, .. } = &change {
+                    state.unsynced_names.retain(|earlier| !earlier.links(from, *inode));
+                }
             } else {
                 state.unsynced_names.push(change);
             }

@@ -108,7 +108,7 @@ fn bad_batches_are_refused() {
     check(&|b| b.truncate(10), ErrorCode::CorruptMessage);
     check(&|b| b.truncate(64), ErrorCode::CorruptMessage);
     check(&|b| b[16] = 1, ErrorCode::UnsupportedForMessageFormat);
-    check(&|b| b[70] ^= 1, ErrorCode::CorruptMessage);
+    check(&|b| b[69] ^= 1, ErrorCode::CorruptMessage);
     check(&|b| b[7] = 1, ErrorCode::InvalidRecord);
     check(&|b| b.extend_from_slice(&good), ErrorCode::InvalidRecord);
     check(&|b| b[8..12].copy_from_slice(&i32::MAX.to_be_bytes()), ErrorCode::CorruptMessage);
