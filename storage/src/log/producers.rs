@@ -53,7 +53,8 @@ impl Producers {
         if batch.producer_id == NO_PRODUCER_ID {
             return Ok(Verdict::Append);
         }
-        if batch.producer_epoch < 0 || batch.base_sequence < 0 {
+        // Ids below −1 mark batches that this node sealed itself; no client may pose as it.
+        if batch.producer_id < 0 || batch.producer_epoch < 0 || batch.base_sequence < 0 {
             return Err(ErrorCode::InvalidRecord);
         }
         let Some(producer) = self.by_id.get(&batch.producer_id) else {
@@ -85,7 +86,8 @@ impl Producers {
 
     /// Takes note of an appended batch; `batch` has its final offset.
     pub(crate) fn on_append(&mut self, batch: &BatchHeader, lsn: u64) {
-        if batch.producer_id == NO_PRODUCER_ID {
+        // Sealed batches (ids below −1) have no sequence: the epoch makes them exactly once.
+        if batch.producer_id < 0 {
             return;
         }
         let producer = self.by_id.entry(batch.producer_id).or_insert_with(|| Producer {
