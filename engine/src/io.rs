@@ -66,6 +66,8 @@ pub struct Polled {
     /// over all sources of this poll. Columns are the relation's own (key, then value).
     pub rows: Vec<(SourceId, Rows)>,
     pub bad: Vec<BadRecord>,
+    /// Sources that cannot go on, and why (topic deleted, records gone): their queries go to ERROR.
+    pub failed: Vec<(SourceId, IoError)>,
     /// Whether more input is waiting beyond this cut.
     pub more: bool,
 }
@@ -84,7 +86,7 @@ pub struct Sealing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SealTicket(pub u64);
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IoError {
     /// Nothing can be sealed any more (disk failed, node stopping): the runtime stops.
     #[error("the log takes no more epochs: {0}")]
