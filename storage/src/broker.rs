@@ -279,9 +279,12 @@ impl Broker {
     /// Ends [`Broker::run_committer`]; what was submitted before is still published, later
     /// submissions are refused once it has ended.
     pub fn shut_down(&self) {
-        self.stopping.store(true, Ordering::Release);
-        let _commit = self.commit.lock();
-        self.work.notify_all();
+        {
+            let _commit = self.commit.lock();
+            self.stopping.store(true, Ordering::Release);
+            self.work.notify_all();
+        }
+        let _chores = self.chores.lock();
         self.chores_wake.notify_all();
     }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::config::Durability;
 use crate::error::{ErrorCode, Refused};
 use crate::log::Partition;
+use crate::log::batch::Codec;
 
 /// One topic, as it is between two changes.
 #[derive(Clone)]
@@ -147,6 +148,8 @@ pub struct TopicConfig {
     pub timestamp_before_max_ms: i64,
     pub timestamp_after_max_ms: i64,
     pub min_insync_replicas: i32,
+    /// None: batches keep the producer's codec.
+    pub codec: Option<Codec>,
     /// None: what the server says.
     pub durability: Option<Durability>,
 }
@@ -187,10 +190,10 @@ const INT_MAX: i64 = i32::MAX as i64;
 /// Kafka 4.1's topic settings and defaults (`LogConfig`), and our own `millstream.durability`.
 const KNOWN: &[Known] = &[
     known("cleanup.policy", List, "delete", ListOf(&["delete", "compact"]), "delete old segments, compact by key, or both"),
-    known("compression.gzip.level", Int, "-1", Between(-1, 9), "level when the broker compresses"),
-    known("compression.lz4.level", Int, "9", Between(1, 17), "level when the broker compresses"),
-    known("compression.type", Text, "producer", OneOf(&["producer"]), "batches are kept as the producer sent them"),
-    known("compression.zstd.level", Int, "3", Between(-131072, 22), "level when the broker compresses"),
+    known("compression.gzip.level", Int, "-1", Between(-1, 9), "accepted; the broker compresses with its codec's default"),
+    known("compression.lz4.level", Int, "9", Between(1, 17), "accepted; the broker compresses with its codec's default"),
+    known("compression.type", Text, "producer", OneOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]), "producer: batches are kept as sent; else the broker compresses them so"),
+    known("compression.zstd.level", Int, "3", Between(-131072, 22), "accepted; the broker compresses with its codec's default"),
     known("delete.retention.ms", Long, "86400000", Between(0, i64::MAX), "how long a tombstone outlives compaction"),
     known("file.delete.delay.ms", Long, "60000", Between(0, i64::MAX), "accepted; files are deleted at once"),
     known("flush.messages", Long, "9223372036854775807", Between(1, i64::MAX), "accepted; see millstream.durability"),
@@ -259,6 +262,14 @@ impl TopicConfig {
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
             min_insync_replicas: number("min.insync.replicas") as i32,
+            codec: match text("compression.type") {
+                "uncompressed" => Some(Codec::None),
+                "gzip" => Some(Codec::Gzip),
+                "snappy" => Some(Codec::Snappy),
+                "lz4" => Some(Codec::Lz4),
+                "zstd" => Some(Codec::Zstd),
+                _ => None,
+            },
             durability: match text("millstream.durability") {
                 "fsync" => Some(Durability::Fsync),
                 "os" => Some(Durability::Os),

@@ -38,11 +38,15 @@ impl Broker {
     pub fn append(
         &self,
         at: TopicPartition,
-        records: Bytes,
+        mut records: Bytes,
         now_ms: i64,
     ) -> Result<Appended, ErrorCode> {
         let (topic, partition) = self.topic_and_partition(at)?;
-        let header = check_batch(&records, &topic.config, now_ms)?;
+        let mut header = check_batch(&records, &topic.config, now_ms)?;
+        if let Some(codec) = topic.config.codec.filter(|codec| header.codec() != Ok(*codec)) {
+            records = batch::recompress(&records, codec, DECOMPRESSED_MAX)?;
+            header = BatchHeader::parse(&records)?;
+        }
         let mut commit = self.commit_with_room()?;
         if partition.assigned.lock().deleted {
             return Err(ErrorCode::UnknownTopicOrPartition);

@@ -79,7 +79,7 @@ impl Broker {
         while !self.stopping.load(Ordering::Acquire) {
             let wanted = {
                 let mut chores = self.chores.lock();
-                if !chores.checkpoint {
+                if !chores.checkpoint && !self.stopping.load(Ordering::Acquire) {
                     self.chores_wake.wait_for(&mut chores, CHORES_EVERY);
                 }
                 std::mem::take(&mut chores.checkpoint)

@@ -20,6 +20,8 @@
 pub(crate) mod record;
 pub(crate) mod replay;
 pub(crate) mod snapshot;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wire;
 
 use std::collections::VecDeque;

@@ -16,7 +16,7 @@
 
 use crate::error::ErrorCode;
 
-pub use super::builder::{BatchBuilder, Header};
+pub use super::builder::{BatchBuilder, Header, recompress};
 pub use super::compression::{Codec, decompress};
 pub use super::records::{Record, RecordIter, records};
 
@@ -30,7 +30,7 @@ const CRC_FROM: usize = 21;
 pub const NO_TIMESTAMP: i64 = -1;
 pub const NO_PRODUCER_ID: i64 = -1;
 
-const CODEC_BITS: i16 = 0x07;
+pub(super) const CODEC_BITS: i16 = 0x07;
 pub(super) const LOG_APPEND_TIME: i16 = 0x08;
 pub(super) const TRANSACTIONAL: i16 = 0x10;
 pub(super) const CONTROL: i16 = 0x20;

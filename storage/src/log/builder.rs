@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::batch::{BatchError, HEADER_BYTES, LENGTH_END, NO_PRODUCER_ID};
+use super::batch::{BatchError, CODEC_BITS, HEADER_BYTES, LENGTH_END, NO_PRODUCER_ID};
 use super::compression::{Codec, compress};
 
 /// A record header: key and value.
@@ -119,6 +119,24 @@ impl BatchBuilder {
         out[17..21].copy_from_slice(&crc.to_be_bytes());
         Ok(Bytes::from(out))
     }
+}
+
+/// The same batch with another codec: the header's codec bits, length and checksum change.
+/// `budget` bounds the uncompressed bytes.
+pub fn recompress(batch: &[u8], codec: Codec, budget: usize) -> Result<Bytes, BatchError> {
+    let (header, records) = super::records::records(batch, budget)?;
+    let body = compress(codec, &records)?;
+    let length = i32::try_from(HEADER_BYTES - LENGTH_END + body.len());
+    let length = length.map_err(|_| BatchError::Length)?;
+    let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
+    out.extend_from_slice(&batch[..HEADER_BYTES]);
+    out.extend_from_slice(&body);
+    out[8..12].copy_from_slice(&length.to_be_bytes());
+    let attributes = header.attributes & !CODEC_BITS | codec.bits();
+    out[21..23].copy_from_slice(&attributes.to_be_bytes());
+    let crc = crc_fast::crc32_iscsi(&out[21..]);
+    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    Ok(Bytes::from(out))
 }
 
 fn zigzag(value: i64) -> u64 {

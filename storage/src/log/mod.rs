@@ -17,6 +17,8 @@ mod producers;
 mod records;
 mod retention;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

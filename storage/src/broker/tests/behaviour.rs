@@ -135,6 +135,15 @@ fn compacted_topics_want_keys() {
 }
 
 #[test]
+fn a_topic_may_choose_the_codec() {
+    let (_, broker, at) = with_topic(&[("compression.type", "zstd")]);
+    broker.append(at, batch_of(&["x".repeat(5000), "y".into()], None), 0).unwrap();
+    broker.commit_pending(0).unwrap();
+    assert!(broker.size(at).unwrap() < 1000);
+    assert_eq!(read_all(&broker, at), [(0, "x".repeat(5000)), (1, "y".into())]);
+}
+
+#[test]
 fn log_append_time_is_the_brokers() {
     let (_, broker, at) = with_topic(&[("message.timestamp.type", "LogAppendTime")]);
     let appended = broker.append(at, batch_of(&values(&["x"]), None), 4711).unwrap();
