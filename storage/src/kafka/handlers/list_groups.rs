@@ -1,0 +1,40 @@
+//! ListGroups: all groups of this node.
+//!
+//! Versions
+//! - 3 is the first flexible version
+//! - 4 filters by state and shows it, 5 filters by type and shows it
+//!
+//! Every group here is of type "classic".
+
+use kafka_wire::list_groups_response::ListedGroup;
+use kafka_wire::{ListGroupsRequest, ListGroupsResponse};
+
+use super::*;
+use crate::coordinator::group::Group;
+
+const CLASSIC: &str = "classic";
+
+pub(in crate::kafka) fn handle(
+    call: &Call<'_>,
+    request: ListGroupsRequest,
+) -> Step<ListGroupsResponse> {
+    call.node.tick(call.now_ms);
+    let allows = |filter: &[StrBytes], value: &str| {
+        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+    };
+    let shown = |group: &&Group| {
+        allows(&request.states_filter, group.state.name()) && allows(&request.types_filter, CLASSIC)
+    };
+    let list = |group: &Group| {
+        let mut listed = ListedGroup::default();
+        listed.group_id = text(&group.name);
+        listed.protocol_type = text(&group.protocol_type);
+        listed.group_state = text(group.state.name());
+        listed.group_type = text(CLASSIC);
+        listed
+    };
+    let mut response = ListGroupsResponse::default();
+    response.groups =
+        call.node.look(|groups| groups.all().filter(shown).map(list).collect()).response;
+    Step::Now(response)
+}

@@ -1,0 +1,105 @@
+//! One file per API. Each says what it answers and what each version added.
+//!
+//! A handler is a function of the request, the node and the time. What goes wrong with one
+//! partition, topic or group is a value in the answer; it never spoils the others.
+
+pub(super) mod alter_configs;
+pub(super) mod api_versions;
+mod broker_configs;
+pub(super) mod create_topics;
+pub(super) mod delete_groups;
+pub(super) mod delete_records;
+pub(super) mod delete_topics;
+pub(super) mod describe_cluster;
+pub(super) mod describe_configs;
+pub(super) mod describe_groups;
+pub(super) mod fetch;
+pub(super) mod find_coordinator;
+pub(super) mod heartbeat;
+pub(super) mod incremental_alter_configs;
+pub(super) mod init_producer_id;
+pub(super) mod join_group;
+pub(super) mod leave_group;
+pub(super) mod list_groups;
+pub(super) mod list_offsets;
+pub(super) mod metadata;
+pub(super) mod offset_commit;
+pub(super) mod offset_delete;
+pub(super) mod offset_fetch;
+pub(super) mod offset_for_leader_epoch;
+pub(super) mod produce;
+pub(super) mod sync_group;
+
+use std::sync::Arc;
+
+use kafka_wire_core::{StrBytes, Uuid as WireUuid};
+use uuid::Uuid;
+
+use super::{Call, KafkaNode, Step, Waiting};
+use crate::broker::{Broker, Ticket, TopicPartition, WakeKey};
+use crate::error::{ErrorCode, Refused};
+use crate::topics::Topic;
+
+/// There is one replica, so the leader never changes.
+const LEADER_EPOCH: i32 = 0;
+
+/// "Not told", where a request may ask which operations the client is allowed.
+const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+
+fn to_wire(id: Uuid) -> WireUuid {
+    WireUuid::from_bytes(*id.as_bytes())
+}
+
+fn from_wire(id: WireUuid) -> Uuid {
+    Uuid::from_bytes(id.to_bytes())
+}
+
+/// The words of a refusal for `error_message`; none if it has none.
+fn words(refused: &Refused) -> Option<StrBytes> {
+    (!refused.message.is_empty()).then(|| StrBytes::from(refused.message.as_str()))
+}
+
+fn text(value: &str) -> StrBytes {
+    StrBytes::from(value)
+}
+
+/// The topic a request names.
+fn topic_named(broker: &Broker, name: &str) -> Result<Arc<Topic>, ErrorCode> {
+    broker.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)
+}
+
+/// The topic a request means, by id from the version on in which the API uses ids.
+fn topic_of(
+    broker: &Broker,
+    by_id: bool,
+    name: &str,
+    id: WireUuid,
+) -> Result<Arc<Topic>, ErrorCode> {
+    if by_id {
+        broker.topic_by_id(from_wire(id)).ok_or(ErrorCode::UnknownTopicId)
+    } else {
+        topic_named(broker, name)
+    }
+}
+
+/// A partition of a topic, if it has so many.
+fn partition_of(topic: &Topic, partition: i32) -> Result<TopicPartition, ErrorCode> {
+    if (0..topic.partition_count()).contains(&partition) {
+        Ok(TopicPartition { topic: topic.id, partition })
+    } else {
+        Err(ErrorCode::UnknownTopicOrPartition)
+    }
+}
+
+/// A client says which leader epoch it knows, -1 if it does not care.
+fn check_leader_epoch(known: i32) -> Result<(), ErrorCode> {
+    match known {
+        known if known > LEADER_EPOCH => Err(ErrorCode::UnknownLeaderEpoch),
+        _ => Ok(()),
+    }
+}
+
+/// The code of a result, `None` for success.
+fn code_of(result: Result<(), ErrorCode>) -> i16 {
+    result.err().unwrap_or(ErrorCode::None).code()
+}

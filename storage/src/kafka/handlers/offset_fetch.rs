@@ -1,0 +1,114 @@
+//! OffsetFetch: how far has a group read?
+//!
+//! Versions
+//! - 2 lets null stand for all topics of the group, and adds an error for the group
+//! - 5 adds leader epochs
+//! - 6 is the first flexible version
+//! - 7 may ask to wait for open transactions; there are none
+//! - 8 asks for several groups at once
+//! - 9 serves KIP-848 groups too
+//!
+//! A group or partition nothing is known of has offset -1 and *no* error: librdkafka takes an error
+//! here for a failure of the group.
+
+use kafka_wire::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
+use kafka_wire::{OffsetFetchRequest, OffsetFetchResponse};
+
+use super::*;
+use crate::coordinator::group::Group;
+use crate::coordinator::{CommittedOffset, Groups};
+
+const NO_OFFSET: i64 = -1;
+
+pub(in crate::kafka) fn handle(
+    call: &Call<'_>,
+    request: OffsetFetchRequest,
+) -> Step<OffsetFetchResponse> {
+    let looked = call.node.look(|groups| match call.version() {
+        0..=7 => one_group(call.version(), groups, &request),
+        _ => many_groups(groups, &request),
+    });
+    // What is told here must not be taken back by a crash.
+    Step::Once(looked.ticket, looked.response)
+}
+
+/// The partitions asked for; for "all" those that have an offset.
+fn wanted<'a, T>(
+    group: Option<&'a Group>,
+    asked: Option<&'a [T]>,
+    name_and_partitions: impl Fn(&'a T) -> (&'a StrBytes, &'a [i32]),
+) -> Vec<(StrBytes, Vec<i32>)> {
+    match asked {
+        Some(asked) => {
+            let split = |topic| {
+                let (name, partitions) = name_and_partitions(topic);
+                (name.clone(), partitions.to_vec())
+            };
+            asked.iter().map(split).collect()
+        }
+        None => group
+            .into_iter()
+            .flat_map(|group| &group.offsets)
+            .map(|(name, partitions)| (text(name), partitions.keys().copied().collect()))
+            .collect(),
+    }
+}
+
+fn find<'a>(group: Option<&'a Group>, topic: &str, partition: i32) -> Option<&'a CommittedOffset> {
+    group.and_then(|group| group.offset(topic, partition))
+}
+
+fn one_group(version: i16, groups: &Groups, request: &OffsetFetchRequest) -> OffsetFetchResponse {
+    let group = groups.get(&request.group_id);
+    let wanted = wanted(group, request.topics.as_deref(), |topic| {
+        (&topic.name, topic.partition_indexes.as_slice())
+    });
+    let mut response = OffsetFetchResponse::default();
+    for (name, partitions) in wanted {
+        let mut topic = OffsetFetchResponseTopic::default();
+        for index in partitions {
+            let found = find(group, &name, index);
+            let mut partition = OffsetFetchResponsePartition::default();
+            partition.partition_index = index;
+            partition.committed_offset = found.map_or(NO_OFFSET, |found| found.offset);
+            partition.committed_leader_epoch =
+                found.filter(|_| version >= 5).map_or(-1, |found| found.leader_epoch);
+            partition.metadata = Some(text(found.map_or("", |found| &found.metadata)));
+            topic.partitions.push(partition);
+        }
+        topic.name = name;
+        response.topics.push(topic);
+    }
+    response
+}
+
+fn many_groups(groups: &Groups, request: &OffsetFetchRequest) -> OffsetFetchResponse {
+    let mut response = OffsetFetchResponse::default();
+    for asked in &request.groups {
+        let group = groups.get(&asked.group_id);
+        let wanted = wanted(group, asked.topics.as_deref(), |topic| {
+            (&topic.name, topic.partition_indexes.as_slice())
+        });
+        let mut answer = OffsetFetchResponseGroup::default();
+        answer.group_id = asked.group_id.clone();
+        for (name, partitions) in wanted {
+            let mut topic = OffsetFetchResponseTopics::default();
+            for index in partitions {
+                let found = find(group, &name, index);
+                let mut partition = OffsetFetchResponsePartitions::default();
+                partition.partition_index = index;
+                partition.committed_offset = found.map_or(NO_OFFSET, |found| found.offset);
+                partition.committed_leader_epoch = found.map_or(-1, |found| found.leader_epoch);
+                partition.metadata = Some(text(found.map_or("", |found| &found.metadata)));
+                topic.partitions.push(partition);
+            }
+            topic.name = name;
+            answer.topics.push(topic);
+        }
+        response.groups.push(answer);
+    }
+    response
+}

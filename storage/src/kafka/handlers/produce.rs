@@ -1,0 +1,104 @@
+//! Produce: put these record batches at the end of these partitions.
+//!
+//! Versions
+//! - 0 to 2 are announced and refused, see [`crate::kafka::supported::PRODUCE_MIN`]
+//! - 3 carries record batches of format v2 and the transactional id
+//! - 5 answers with the log start, 7 allows zstd, 8 adds words to errors
+//! - 9 is the first flexible version
+//! - 12 belongs to the second transaction protocol, which is not served yet
+//! - 13 names topics by id
+//!
+//! Batches are not opened: the broker checks their frame, checksum and sequence, assigns offsets,
+//! and keeps the bytes. The answer waits until the batches are published, with `acks=1` and
+//! `acks=all` alike. With `acks=0` there is no answer; if something went wrong the connection is
+//! closed, which is all a client can notice.
+
+use kafka_wire::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_wire::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_wire::{ProduceRequest, ProduceResponse};
+
+use super::*;
+use crate::broker::Appended;
+use crate::topics::check_name;
+
+pub(in crate::kafka) const KEY: i16 = 0;
+
+const ACKS_ALL: i16 = -1;
+
+pub(in crate::kafka) fn handle(call: &Call<'_>, request: ProduceRequest) -> Step<ProduceResponse> {
+    let mut ticket = Ticket::default();
+    let mut failed = None;
+    let mut response = ProduceResponse::default();
+    for data in &request.topic_data {
+        let topic = find(call, data);
+        let mut answer = TopicProduceResponse::default();
+        answer.name = data.name.clone();
+        answer.topic_id = data.topic_id;
+        for part in &data.partition_data {
+            let appended = topic.as_ref().map_err(|error| error.clone());
+            let appended = appended.and_then(|topic| append(call, &request, topic, part));
+            match &appended {
+                Ok(appended) => ticket = ticket.max(appended.ticket),
+                Err(refused) => failed = Some(refused.clone()),
+            }
+            answer.partition_responses.push(respond(part.index, appended));
+        }
+        response.responses.push(answer);
+    }
+    match (request.acks, failed) {
+        (0, None) => Step::Silent,
+        (0, Some(refused)) => Step::Close(format!("a produce without acks failed: {refused}")),
+        _ => Step::Once(ticket, response),
+    }
+}
+
+fn find(call: &Call<'_>, data: &TopicProduceData) -> Result<Arc<Topic>, Refused> {
+    let by_id = call.version() >= 13;
+    if !by_id {
+        check_name(&data.name)?;
+    }
+    Ok(topic_of(&call.node.broker, by_id, &data.name, data.topic_id)?)
+}
+
+fn append(
+    call: &Call<'_>,
+    request: &ProduceRequest,
+    topic: &Topic,
+    part: &PartitionProduceData,
+) -> Result<Appended, Refused> {
+    match request.acks {
+        ACKS_ALL if topic.config.min_insync_replicas > 1 => {
+            let wanted = topic.config.min_insync_replicas;
+            let message = format!("min.insync.replicas is {wanted}, and this node is the only one");
+            return Err(Refused::new(ErrorCode::NotEnoughReplicas, message));
+        }
+        -1..=1 => {}
+        acks => {
+            let message = format!("acks is {acks}; it must be -1, 0 or 1");
+            return Err(Refused::new(ErrorCode::InvalidRequiredAcks, message));
+        }
+    }
+    let at = partition_of(topic, part.index)?;
+    let records = part.records.clone().filter(|records| !records.is_empty());
+    let records = records
+        .ok_or_else(|| Refused::new(ErrorCode::InvalidRecord, "the request holds no records"))?;
+    Ok(call.node.broker.append(at, records, call.now_ms)?)
+}
+
+fn respond(index: i32, appended: Result<Appended, Refused>) -> PartitionProduceResponse {
+    let mut answer = PartitionProduceResponse::default();
+    answer.index = index;
+    match appended {
+        Ok(appended) => {
+            answer.base_offset = appended.base_offset;
+            answer.log_append_time_ms = appended.log_append_time;
+            answer.log_start_offset = appended.log_start_offset;
+        }
+        Err(refused) => {
+            answer.error_code = refused.code.code();
+            answer.error_message = words(&refused);
+            answer.base_offset = -1;
+        }
+    }
+    answer
+}

@@ -1,0 +1,223 @@
+//! Kafka's protocol: a frame in, an answer out.
+//!
+//! ```text
+//! frame ─► wire::split ─► supported? ─► wire::decode ─► handlers/<api>.rs ─► wire::encode ─► answer
+//!                                                           │
+//!                                                           └─► Wait: look again later
+//! ```
+//!
+//! Nothing here blocks, except for a `pread`. A request that must wait comes back as
+//! [`Outcome::Wait`] with what it waits for; the caller hands its [`Pending`] to [`resume`] when one
+//! of its keys was woken or its time is up. A pending request was carried out as far as it could be:
+//! resuming never does anything twice.
+//!
+//! To miss no wake-up the caller registers for the keys, resumes once more, and only then sleeps.
+//!
+//! Invariants:
+//! - nothing is acknowledged before its ticket is published;
+//! - a frame that cannot be read closes its connection and does nothing else.
+
+pub mod handlers;
+pub mod node;
+pub mod supported;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use kafka_wire::{FetchRequest, KafkaResponse, MetadataRequest};
+
+use crate::broker::{Ticket, WakeKey};
+use handlers::*;
+pub use node::{Ids, KafkaConfig, KafkaNode};
+use wire::{FrameError, Header};
+
+/// What is known of one connection.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The peer's address without the port, as DescribeGroups shows it.
+    pub client_host: String,
+}
+
+/// What comes of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A whole response frame, length included.
+    Ready(Bytes),
+    /// To be resumed when one of the keys is woken, and at `until_ms` at the latest.
+    Wait { until_ms: i64, wake_on: Vec<WakeKey>, pending: Pending },
+    /// The client wants no answer (`acks=0`).
+    NoResponse,
+    /// The connection is of no more use.
+    Close(String),
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub struct Pending {
+    header: Header,
+    waiting: Waiting,
+}
+
+impl Pending {
+    /// Whether the request was carried out and only its answer waits, for the disk. The next
+    /// request of the connection may then be started already: answers still go out in order.
+    pub fn is_done_but_for_the_disk(&self) -> bool {
+        matches!(self.waiting, Waiting::Durable { .. })
+    }
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// The response is written; it goes out when the ticket is published.
+    Durable { ticket: Ticket, response: Bytes },
+    /// Topics are being made; the request is answered when they are there.
+    Metadata { ticket: Ticket, request: MetadataRequest },
+    /// Not enough to read yet.
+    Fetch { request: FetchRequest, until_ms: i64 },
+    /// A join phase is open.
+    Join { group: String, member: String },
+    /// The leader's assignment is awaited.
+    Sync { group: String, member: String, generation: i32 },
+}
+
+/// How far a handler came.
+pub(crate) enum Step<R> {
+    Now(R),
+    /// The answer may go out once the ticket is published.
+    Once(Ticket, R),
+    Wait {
+        until_ms: i64,
+        wake_on: Vec<WakeKey>,
+        waiting: Waiting,
+    },
+    Silent,
+    Close(String),
+}
+
+/// What a handler is called with besides the request.
+pub(crate) struct Call<'a> {
+    pub(crate) node: &'a KafkaNode,
+    pub(crate) session: &'a Session,
+    pub(crate) header: &'a Header,
+    pub(crate) now_ms: i64,
+}
+
+impl Call<'_> {
+    fn version(&self) -> i16 {
+        self.header.version
+    }
+}
+
+/// Carries out a request. `frame` is without its length.
+pub fn handle(node: &KafkaNode, session: &mut Session, frame: Bytes, now_ms: i64) -> Outcome {
+    let outcome = wire::split(frame).and_then(|(header, body)| {
+        let call = Call { node, session, header: &header, now_ms };
+        dispatch(&call, body)
+    });
+    outcome.unwrap_or_else(|error| Outcome::Close(error.to_string()))
+}
+
+/// Looks at a waiting request again.
+pub fn resume(node: &KafkaNode, session: &mut Session, pending: Pending, now_ms: i64) -> Outcome {
+    let Pending { header, waiting } = pending;
+    let call = Call { node, session, header: &header, now_ms };
+    let outcome = match waiting {
+        Waiting::Durable { ticket, response } => Ok(once(&call, ticket, response)),
+        Waiting::Metadata { ticket, request } => {
+            finish(&call, metadata::after_creation(&call, ticket, request))
+        }
+        Waiting::Fetch { request, until_ms } => {
+            finish(&call, fetch::look(&call, request, until_ms))
+        }
+        Waiting::Join { group, member } => finish(&call, join_group::look(&call, group, member)),
+        Waiting::Sync { group, member, generation } => {
+            finish(&call, sync_group::look(&call, group, member, generation))
+        }
+    };
+    outcome.unwrap_or_else(|error| Outcome::Close(error.to_string()))
+}
+
+fn dispatch(call: &Call<'_>, body: Bytes) -> Result<Outcome, FrameError> {
+    let Header { key, version, .. } = *call.header;
+    if key == api_versions::KEY && !supported::serves(key, version) {
+        return wire::encode_as(call.header, 0, &api_versions::unknown_version())
+            .map(Outcome::Ready);
+    }
+    if !supported::serves(key, version) {
+        return Err(FrameError::NotServed { key, version });
+    }
+    if key != produce::KEY && body.len() > wire::CONTROL_FRAME_MAX {
+        let (len, max) = (body.len(), wire::CONTROL_FRAME_MAX);
+        return Err(FrameError::TooLong { key, len, max });
+    }
+    macro_rules! to {
+        ($handler:ident) => {
+            finish(call, $handler::handle(call, wire::decode(call.header, body)?))
+        };
+    }
+    match key {
+        0 => to!(produce),
+        1 => to!(fetch),
+        2 => to!(list_offsets),
+        3 => to!(metadata),
+        8 => to!(offset_commit),
+        9 => to!(offset_fetch),
+        10 => to!(find_coordinator),
+        11 => to!(join_group),
+        12 => to!(heartbeat),
+        13 => to!(leave_group),
+        14 => to!(sync_group),
+        15 => to!(describe_groups),
+        16 => to!(list_groups),
+        18 => to!(api_versions),
+        19 => to!(create_topics),
+        20 => to!(delete_topics),
+        21 => to!(delete_records),
+        22 => to!(init_producer_id),
+        23 => to!(offset_for_leader_epoch),
+        32 => to!(describe_configs),
+        33 => to!(alter_configs),
+        42 => to!(delete_groups),
+        44 => to!(incremental_alter_configs),
+        47 => to!(offset_delete),
+        60 => to!(describe_cluster),
+        // SUPPORTED and this table say the same: a test asks for every row.
+        key => Err(FrameError::NotServed { key, version }),
+    }
+}
+
+fn finish<R: KafkaResponse>(call: &Call<'_>, step: Step<R>) -> Result<Outcome, FrameError> {
+    Ok(match step {
+        Step::Now(response) => Outcome::Ready(wire::encode(call.header, &response)?),
+        Step::Once(ticket, response) => once(call, ticket, wire::encode(call.header, &response)?),
+        Step::Wait { until_ms, wake_on, waiting } => {
+            let pending = Pending { header: call.header.clone(), waiting };
+            Outcome::Wait { until_ms, wake_on, pending }
+        }
+        Step::Silent => Outcome::NoResponse,
+        Step::Close(reason) => Outcome::Close(reason),
+    })
+}
+
+/// Lets a written response out once its ticket is published. A node that can publish nothing any
+/// more closes: what was asked may or may not be there after its restart.
+fn once(call: &Call<'_>, ticket: Ticket, response: Bytes) -> Outcome {
+    if ticket == Ticket::default() {
+        return Outcome::Ready(response);
+    }
+    match call.node.broker.is_durable(ticket) {
+        Ok(true) => Outcome::Ready(response),
+        Ok(false) => Outcome::Wait {
+            until_ms: i64::MAX,
+            wake_on: vec![WakeKey::Durable],
+            pending: Pending {
+                header: call.header.clone(),
+                waiting: Waiting::Durable { ticket, response },
+            },
+        },
+        Err(code) => Outcome::Close(format!("storage has stopped ({code:?})")),
+    }
+}

@@ -1,0 +1,142 @@
+//! One node as Kafka clients see it: the broker, the groups, and what it says of itself.
+//!
+//! Shared by all connections. The groups have one lock; under it a decision is made, its facts are
+//! appended to the journal and applied, so the order in the journal is the order in memory. Whoever
+//! answers from what was applied waits until the journal has it ([`Settled::ticket`]).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::broker::{Broker, Ticket, WakeKey};
+use crate::coordinator::records::RecordError;
+use crate::coordinator::{Decision, GroupConfig, GroupRecord, Groups};
+use crate::error::ErrorCode;
+
+/// Settings of the Kafka front door.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// What clients know this node as.
+    pub node_id: i32,
+    /// Where clients are told to connect to.
+    pub advertised_host: String,
+    pub advertised_port: u16,
+    /// Make a topic when a client asks for one that is not there.
+    pub auto_create_topics: bool,
+    /// Partitions of a topic whose creator does not say.
+    pub default_partitions: i32,
+    /// Most bytes of records in one Fetch response, whatever the client asks for. The first batch
+    /// may exceed it.
+    pub fetch_bytes_max: usize,
+    pub groups: GroupConfig,
+}
+
+impl KafkaConfig {
+    /// A node that is reached at `host` and `port`.
+    pub fn at(host: &str, port: u16) -> Self {
+        Self {
+            node_id: 1,
+            advertised_host: host.to_owned(),
+            advertised_port: port,
+            auto_create_topics: true,
+            default_partitions: 1,
+            fetch_bytes_max: 55 << 20,
+            groups: GroupConfig::standard(),
+        }
+    }
+}
+
+/// Fresh random ids, given by whoever owns the process.
+pub trait Ids: Send + Sync {
+    /// A random UUID, never given before.
+    fn fresh(&self) -> Uuid;
+}
+
+/// See the head of this file.
+pub struct KafkaNode {
+    pub(super) broker: Arc<Broker>,
+    pub(super) config: KafkaConfig,
+    ids: Arc<dyn Ids>,
+    groups: Mutex<Groups>,
+    /// The newest ticket of a group fact.
+    groups_ticket: AtomicU64,
+}
+
+/// An answer of the coordinator, and when it may be told.
+#[derive(Debug)]
+pub(super) struct Settled<R> {
+    pub(super) response: R,
+    /// Everything the answer may rest on is durable when this is.
+    pub(super) ticket: Ticket,
+}
+
+impl KafkaNode {
+    /// `groups` is [`crate::broker::Recovered::groups`].
+    ///
+    /// Errors: a group fact is of a newer program or damaged.
+    pub fn new(
+        broker: Arc<Broker>,
+        groups: &[(Bytes, Bytes)],
+        config: KafkaConfig,
+        ids: Arc<dyn Ids>,
+        now_ms: i64,
+    ) -> Result<Self, RecordError> {
+        let mut all = Groups::new(config.groups.clone());
+        for (key, value) in groups {
+            all.apply(&GroupRecord::from_entry(key, value)?);
+        }
+        all.recovered(now_ms);
+        let groups_ticket = AtomicU64::new(0);
+        Ok(Self { broker, config, ids, groups: Mutex::new(all), groups_ticket })
+    }
+
+    /// The broker behind this front door.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// What this node was told to be.
+    pub fn config(&self) -> &KafkaConfig {
+        &self.config
+    }
+
+    /// Lets time pass for all groups; to be called about once a second.
+    pub fn tick(&self, now_ms: i64) {
+        if let Err(code) = self.decide(|groups| groups.tick(now_ms)) {
+            tracing::warn!(?code, "groups could not be brought up to date");
+        }
+    }
+
+    pub(super) fn fresh_id(&self) -> Uuid {
+        self.ids.fresh()
+    }
+
+    /// Makes a decision about groups and puts it into effect.
+    pub(super) fn decide<R>(
+        &self,
+        decide: impl FnOnce(&mut Groups) -> Decision<R>,
+    ) -> Result<Settled<R>, ErrorCode> {
+        let mut groups = self.groups.lock();
+        let Decision { response, records, wake } = decide(&mut groups);
+        if !records.is_empty() {
+            let entries: Vec<_> = records.iter().map(GroupRecord::to_entry).collect();
+            let ticket = self.broker.append_group(&entries)?;
+            records.iter().for_each(|record| groups.apply(record));
+            self.groups_ticket.store(ticket.0, Ordering::Relaxed);
+        }
+        let ticket = Ticket(self.groups_ticket.load(Ordering::Relaxed));
+        drop(groups);
+        wake.into_iter().for_each(|group| self.broker.wake(WakeKey::Group(group)));
+        Ok(Settled { response, ticket })
+    }
+
+    /// Looks at the groups.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&Groups) -> R) -> Settled<R> {
+        let groups = self.groups.lock();
+        let response = look(&groups);
+        Settled { response, ticket: Ticket(self.groups_ticket.load(Ordering::Relaxed)) }
+    }
+}
