@@ -70,9 +70,11 @@ pub struct RealDisk {
 const LOCK_FILE: &str = "LOCK";
 
 impl RealDisk {
-    /// Uses `root` as data directory; makes it if it is missing.
+    /// Uses `root` as data directory; makes it if it is missing. Raises the process's limit of open
+    /// files to what it may have: each segment keeps one open.
     pub fn new(root: impl Into<PathBuf>) -> io::Result<RealDisk> {
         let root = root.into();
+        raise_file_limit();
         std::fs::create_dir_all(&root)?;
         Ok(RealDisk { root })
     }
@@ -181,6 +183,15 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(error = %e, "the limit of open files stays as it is");
     }
 }
 

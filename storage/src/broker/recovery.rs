@@ -21,7 +21,7 @@ use crate::config::StorageConfig;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::journal::record::{Fact, Frame, Group, TopicFact};
-use crate::journal::replay::replay;
+use crate::journal::replay::{Replayed, replay};
 use crate::journal::snapshot::{PartitionState, Snapshot, TopicState};
 use crate::journal::{JOURNAL_DIR, Journal};
 use crate::log::batch::{BatchHeader, batches};
@@ -48,42 +48,84 @@ impl Broker {
         let stored = Snapshot::read(&disk)?;
         let first_start = stored.is_none();
         let start = stored.unwrap_or_else(|| Snapshot { cluster: entropy, ..Snapshot::default() });
-        let checkpoint = start.lsn;
-        let mut facts = Facts::new(start);
-        let replayed = replay(&disk, checkpoint, |bytes, frame| facts.visit(bytes, frame))?;
-        if !first_start && replayed.files.is_empty() {
-            return Err(Error::corrupt(JOURNAL_DIR, 0, "the journal is missing"));
-        }
-        facts.remove_leftovers(&*disk)?;
-        let topics = facts.open_topics(&disk, now_ms)?;
-        if replayed.next_lsn > checkpoint + 1 {
-            let mut rest = Rest { topics: &topics, checkpoint, now_ms };
-            replay(&disk, checkpoint, |bytes, frame| rest.visit(bytes, frame))?;
-        }
-        facts.finish_topics(&topics, now_ms)?;
-        let journal = Journal::begin(
-            disk.clone(),
-            config.journal_file_bytes,
-            entropy,
-            replayed.files,
-            replayed.next_lsn,
-        )?;
+        let (facts, topics, replayed) = roll_forward(&disk, start, first_start, now_ms)?;
+        let next_lsn = replayed.next_lsn;
+        let file_bytes = config.journal_file_bytes;
+        let journal = Journal::begin(disk.clone(), file_bytes, entropy, replayed.files, next_lsn)?;
         if first_start {
             // From now on a missing journal is damage, and the cluster id stays.
             let cluster = facts.snapshot.cluster;
             Snapshot { cluster, ..Snapshot::default() }.write(&*disk)?;
         }
-        let Facts { snapshot, seals, .. } = facts;
+        let Facts { snapshot, seals, checkpoint, .. } = facts;
         let recovered = Recovered {
             app: snapshot.app.clone(),
             seals,
             last_epoch: snapshot.last_epoch,
             groups: snapshot.groups.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         };
+        let broker = Broker {
+            cluster_id: kafka_uuid(snapshot.cluster),
+            cluster: snapshot.cluster,
+            disk,
+            config,
+            wakes,
+            app_low_water: AtomicU64::new(snapshot.app_low_water),
+            commit: Mutex::new(Commit::recovered(snapshot, &topics, next_lsn)),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            published: Condvar::new(),
+            writer: Mutex::new(Writer {
+                journal,
+                spare_group: Group::default(),
+                spare_effects: Vec::new(),
+                scratch: Vec::new(),
+                #[cfg(feature = "fault-skip-sync")]
+                fault: super::commit::SkipFault::default(),
+            }),
+            topics: RwLock::new(topics),
+            published_lsn: AtomicU64::new(next_lsn - 1),
+            poisoned: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            // What was replayed is checkpointed soon, so restarts in a row do not pile up files.
+            chores: Mutex::new(Chores { checkpoint: next_lsn > checkpoint + 1 }),
+            chores_wake: Condvar::new(),
+            checkpointing: Mutex::new(()),
+            _lock: lock,
+        };
+        Ok((broker, recovered))
+    }
+}
+
+/// Both passes over the journal.
+fn roll_forward(
+    disk: &Arc<dyn Disk>,
+    start: Snapshot,
+    first_start: bool,
+    now_ms: i64,
+) -> Result<(Facts, Topics, Replayed), Error> {
+    let checkpoint = start.lsn;
+    let mut facts = Facts::new(start);
+    let replayed = replay(disk, checkpoint, |bytes, frame| facts.visit(bytes, frame))?;
+    if !first_start && replayed.files.is_empty() {
+        return Err(Error::corrupt(JOURNAL_DIR, 0, "the journal is missing"));
+    }
+    facts.remove_leftovers(&**disk)?;
+    let topics = facts.open_topics(disk, now_ms)?;
+    if replayed.next_lsn > checkpoint + 1 {
+        let mut rest = Rest { topics: &topics, checkpoint, now_ms };
+        replay(disk, checkpoint, |bytes, frame| rest.visit(bytes, frame))?;
+    }
+    facts.finish_topics(&topics, now_ms)?;
+    Ok((facts, topics, replayed))
+}
+
+impl Commit {
+    fn recovered(snapshot: Snapshot, topics: &Topics, next_lsn: u64) -> Commit {
         let mut commit = Commit {
             group: Group::default(),
             effects: Vec::new(),
-            next_lsn: replayed.next_lsn,
+            next_lsn,
             topics: Topics::default(),
             collisions: HashMap::new(),
             partitions: 0,
@@ -98,37 +140,7 @@ impl Broker {
         for topic in topics.iter() {
             commit.add_topic(topic.clone());
         }
-        // What was replayed is checkpointed soon, so that restarts in a row do not pile up files.
-        let chores = Chores { checkpoint: replayed.next_lsn > checkpoint + 1 };
-        let broker = Broker {
-            cluster_id: kafka_uuid(snapshot.cluster),
-            cluster: snapshot.cluster,
-            disk,
-            config,
-            wakes,
-            commit: Mutex::new(commit),
-            work: Condvar::new(),
-            room: Condvar::new(),
-            published: Condvar::new(),
-            writer: Mutex::new(Writer {
-                journal,
-                spare_group: Group::default(),
-                spare_effects: Vec::new(),
-                scratch: Vec::new(),
-                #[cfg(feature = "fault-skip-sync")]
-                fault: super::commit::SkipFault::default(),
-            }),
-            topics: RwLock::new(topics),
-            published_lsn: AtomicU64::new(replayed.next_lsn - 1),
-            app_low_water: AtomicU64::new(snapshot.app_low_water),
-            poisoned: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
-            chores: Mutex::new(chores),
-            chores_wake: Condvar::new(),
-            checkpointing: Mutex::new(()),
-            _lock: lock,
-        };
-        Ok((broker, recovered))
+        commit
     }
 }
 

@@ -17,6 +17,8 @@ use crate::error::Error;
 
 /// What a scan reads at once.
 const SCAN_BYTES: usize = 1 << 20;
+/// What one read takes into memory at most, unless a single batch is bigger.
+const READ_BYTES_MAX: usize = 16 << 20;
 
 pub(super) struct Segment {
     /// Offset of the first record it may hold; also its file name.
@@ -149,7 +151,9 @@ impl Segment {
 
     /// Brings new index entries to the files. Not synced: see [`super::index`].
     pub(super) fn flush_index(&self) -> Result<(), Error> {
-        let parts = match self.index.lock().as_mut() {
+        // Held while writing, so that the files of a removed segment are not made again.
+        let mut index = self.index.lock();
+        let parts = match index.as_mut() {
             Some(index) => index.take_unflushed(),
             None => return Ok(()),
         };
@@ -173,6 +177,8 @@ impl Segment {
     }
 
     pub(super) fn remove_files(&self) -> Result<(), Error> {
+        let mut index = self.index.lock();
+        *index = None;
         for suffix in ["log", "index", "timeindex"] {
             let path = self.path(suffix);
             match self.disk.remove(&path) {
@@ -252,10 +258,10 @@ impl Segment {
         let stale = index.cut(after);
         self.note_tail(&mut index)?;
         *self.index.lock() = Some(index);
-        if stale {
-            self.flush_index()?;
+        match stale {
+            true => self.flush_index().map(|()| true),
+            false => Ok(true),
         }
-        Ok(true)
     }
 
     /// Visits the batches from `position` until `visit` says false or the log ends. Headers only;
@@ -302,6 +308,7 @@ impl Segment {
         end: i64,
         max_bytes: usize,
     ) -> Result<Option<(Bytes, i64)>, Error> {
+        let max_bytes = max_bytes.min(READ_BYTES_MAX);
         let relative = (offset - self.base_offset).clamp(0, i64::from(u32::MAX)) as u32;
         let mut from = self.with_index(|index| u64::from(index.position_for(relative)))?;
         let log_end = self.bytes();
