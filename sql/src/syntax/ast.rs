@@ -1,9 +1,6 @@
 //! Statements as written, before any name is looked up.
 //!
-//! Scalar expressions are `sqlparser::ast::Expr` as our dialect parses them (see `dialect.rs`):
-//! - `a->b[1]` is `CompoundFieldAccess`; lambdas are `Expr::Lambda`;
-//! - `STRUCT(a := 1)`, `MAP('k' := v)` are functions with `:=` named arguments, `ARRAY[..]` is `Array`;
-//! - the type of a CAST is `DataType::Custom` holding our type's text, read back by `parse_type`.
+//! Scalar expressions are `sqlparser::ast::Expr`; `dialect.rs` says which construct becomes which tree.
 //!
 //! Identifiers are already normalised: upper case unless they were quoted.
 
@@ -31,26 +28,99 @@ pub enum RelationKind {
 pub enum Statement {
     CreateSource(CreateSource),
     CreateAs(CreateAs),
-    InsertSelect { target: Name, properties: Properties, query: Query },
-    InsertValues { target: Name, columns: Vec<Name>, values: Vec<Expr> },
+    InsertSelect {
+        target: Name,
+        properties: Properties,
+        query: Query,
+    },
+    InsertValues {
+        target: Name,
+        columns: Vec<Name>,
+        values: Vec<Expr>,
+    },
     Query(Query),
-    Drop { kind: RelationKind, if_exists: bool, name: Name, delete_topic: bool },
-    AlterAdd { kind: RelationKind, name: Name, columns: Vec<ColumnDef> },
-    CreateType { name: Name, if_not_exists: bool, ty: SqlType },
-    DropType { name: Name, if_exists: bool },
+    Drop {
+        kind: RelationKind,
+        if_exists: bool,
+        name: Name,
+        delete_topic: bool,
+    },
+    AlterAdd {
+        kind: RelationKind,
+        name: Name,
+        columns: Vec<ColumnDef>,
+    },
+    CreateConnector {
+        kind: ConnectorKind,
+        if_not_exists: bool,
+        name: Name,
+        properties: Properties,
+    },
+    DropConnector {
+        name: Name,
+        if_exists: bool,
+    },
+    DescribeConnector {
+        name: Name,
+    },
+    CreateType {
+        name: Name,
+        if_not_exists: bool,
+        ty: SqlType,
+    },
+    DropType {
+        name: Name,
+        if_exists: bool,
+    },
     Terminate(QueryTarget),
     Pause(QueryTarget),
     Resume(QueryTarget),
     Show(Show),
-    Describe { name: Name, extended: bool },
-    DescribeFunction { name: String },
+    Describe {
+        name: Name,
+        extended: bool,
+    },
+    /// `DESCRIBE STREAMS`, `DESCRIBE TABLES`: every relation of the kind.
+    DescribeAll {
+        kind: RelationKind,
+        extended: bool,
+    },
+    DescribeFunction {
+        name: String,
+    },
     Explain(ExplainTarget),
-    Print { topic: String, from_beginning: bool, interval: Option<u64>, limit: Option<u64> },
-    Set { name: String, value: String },
-    Unset { name: String },
-    Define { name: String, value: String },
-    Undefine { name: String },
-    AssertTopic { not_exists: bool, topic: String, properties: Properties, timeout_ms: Option<u64> },
+    Print {
+        topic: String,
+        from_beginning: bool,
+        interval: Option<u64>,
+        limit: Option<u64>,
+    },
+    Set {
+        name: String,
+        value: String,
+    },
+    Unset {
+        name: String,
+    },
+    Define {
+        name: String,
+        value: String,
+    },
+    Undefine {
+        name: String,
+    },
+    AssertTopic {
+        not_exists: bool,
+        topic: String,
+        properties: Properties,
+        timeout_ms: Option<u64>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectorKind {
+    Source,
+    Sink,
 }
 
 #[derive(Clone, Debug)]
@@ -67,15 +137,25 @@ pub enum ExplainTarget {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Show {
-    Streams { extended: bool },
-    Tables { extended: bool },
-    Topics { all: bool, extended: bool },
-    Queries { extended: bool },
+    Streams {
+        extended: bool,
+    },
+    Tables {
+        extended: bool,
+    },
+    Topics {
+        all: bool,
+        extended: bool,
+    },
+    Queries {
+        extended: bool,
+    },
     Properties,
     Functions,
     Variables,
     Types,
-    Connectors,
+    /// `None`: both kinds.
+    Connectors(Option<ConnectorKind>),
     ConnectorPlugins,
 }
 
@@ -167,7 +247,10 @@ pub enum SelectItem {
     QualifiedStar(Name),
     /// `struct->*`
     StructStar(Expr),
-    Expr { expr: Expr, alias: Option<Name> },
+    Expr {
+        expr: Expr,
+        alias: Option<Name>,
+    },
 }
 
 /// A named source; `alias` is the name itself when none was given.
