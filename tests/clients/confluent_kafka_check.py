@@ -96,7 +96,7 @@ def topics(admin):
     except KafkaException as error:
         assert error.args[0].name() == "TOPIC_ALREADY_EXISTS", error
     for bad, says in [
-        (NewTopic("not a name", 1, 1), "INVALID_TOPIC"),
+        (NewTopic("not a name", 1, 1), "TOPIC_EXCEPTION"),
         (NewTopic(f"{RUN}-rf", 1, 3), "INVALID_REPLICATION_FACTOR"),
         (NewTopic(f"{RUN}-cfg", 1, 1, config={"no.such": "1"}), "INVALID_CONFIG"),
     ]:

@@ -6,11 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use millstream_sql::catalog::Catalog;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Int64Type;
+use millstream_connectors::formats;
+use millstream_sql::catalog::{Catalog, Format};
 use millstream_sql::error::{ErrorKind, SqlError};
+use millstream_sql::expr::{EvalContext, Expr, RowErrors, compile};
 use millstream_sql::plan::{self, Dataflow, InsertValues, Plan, PlanConfig, PlanEnv};
 use millstream_sql::syntax::ast::{ParsedStatement, Properties, Statement};
 use millstream_sql::syntax::parse_statements;
+use millstream_sql::types::{Column, Schema};
 
 use super::case::{Case, TopicNode};
 
@@ -18,7 +23,7 @@ use super::case::{Case, TopicNode};
 const PARTITIONS_DEFAULT: u32 = 4;
 
 /// The service id that ksqlDB's runner uses; internal topics bear it.
-pub const SERVICE_ID: &str = "some.ksql.service.id";
+const SERVICE_ID: &str = "some.ksql.service.id";
 
 /// A record of a stub topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,7 +199,44 @@ impl World {
         self.topics.declare(&topic, partitions.unwrap_or(PARTITIONS_DEFAULT));
     }
 
-    fn insert(&mut self, _insert: &InsertValues) -> Result<(), Refusal> {
-        Err(Refusal::Other("INSERT VALUES: not wired up in the runner yet".into()))
+    /// Writes one row into the relation's stub topic; the clock stands at 0.
+    fn insert(&mut self, insert: &InsertValues) -> Result<(), Refusal> {
+        let relation = self.catalog.relation(&insert.relation).cloned();
+        let relation = relation.ok_or_else(|| Refusal::Other("no relation to insert".into()))?;
+        let mut columns = Vec::new();
+        for value in &insert.values {
+            columns.push(constant(value)?);
+        }
+        let timestamp = match &insert.time {
+            Some(time) => constant(time)?.as_primitive::<Int64Type>().value(0),
+            None => 0,
+        };
+        let values = columns.split_off(relation.schema.key.len());
+        let encode = |format: &Format, columns: &[Column], values: &[ArrayRef]| {
+            let encoder = formats::encoder(format, columns);
+            let encoder = encoder.map_err(|e| Refusal::Other(e.to_string()))?;
+            let encoded = encoder.encode(values, 1);
+            let bytes = encoded.row(0).map_err(|e| Refusal::Other(e.to_owned()))?;
+            Ok::<_, Refusal>(bytes.map(<[u8]>::to_vec))
+        };
+        let key = encode(&relation.key_format, &relation.schema.key, &columns)?;
+        let value = encode(&relation.value_format, &relation.schema.value, &values)?;
+        let record = StubRecord { key, value, timestamp, headers: Vec::new() };
+        self.topics.append(&relation.topic, record);
+        Ok(())
+    }
+}
+
+/// The value of an expression without columns, as an array of one.
+fn constant(value: &Expr) -> Result<ArrayRef, Refusal> {
+    let schema = Schema::default();
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(schema.to_arrow(), vec![], &options)
+        .map_err(|e| Refusal::Other(e.to_string()))?;
+    let mut errors = RowErrors::default();
+    let array = compile(value, &schema)?.evaluate(&row, &EvalContext { now_ms: 0 }, &mut errors);
+    match errors.0.first() {
+        Some(error) => Err(Refusal::Other(error.message.clone().into_owned())),
+        None => Ok(array),
     }
 }
