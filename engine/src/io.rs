@@ -155,6 +155,12 @@ pub trait EpochIo: Send {
     /// When the journal takes nothing any more.
     fn seal(&mut self, sealing: Sealing) -> Result<(SealTicket, Vec<BadRecord>), IoError>;
 
+    /// Takes rows that the engine could not process, for the processing log: told by the next seal.
+    /// Bad records of `poll` and `seal` are known already.
+    fn report(&mut self, bad: &[BadRecord]) {
+        let _ = bad;
+    }
+
     /// Blocks until the epoch is durable and published.
     ///
     /// # Errors
