@@ -45,7 +45,11 @@ impl Error {
         move |e| Error::Io { action, kind: e.kind(), reason: e.to_string() }
     }
 
-    pub(crate) fn corrupt(file: impl Into<String>, position: u64, reason: impl Into<String>) -> Error {
+    pub(crate) fn corrupt(
+        file: impl Into<String>,
+        position: u64,
+        reason: impl Into<String>,
+    ) -> Error {
         Error::Corrupt { file: file.into(), position, reason: reason.into() }
     }
 

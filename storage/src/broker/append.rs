@@ -127,7 +127,11 @@ impl Commit {
 }
 
 /// Checks what can be checked without knowing the partition.
-fn check_batch(records: &[u8], config: &TopicConfig, now_ms: i64) -> Result<BatchHeader, ErrorCode> {
+fn check_batch(
+    records: &[u8],
+    config: &TopicConfig,
+    now_ms: i64,
+) -> Result<BatchHeader, ErrorCode> {
     let header = BatchHeader::parse(records)?;
     if header.total_bytes > config.max_message_bytes as usize {
         return Err(ErrorCode::MessageTooLarge);

@@ -217,7 +217,11 @@ pub(super) struct SkipFault {
 
 #[cfg(feature = "fault-skip-sync")]
 impl SkipFault {
-    fn write(&mut self, journal: &mut crate::journal::Journal, group: &mut Group) -> Result<(), Error> {
+    fn write(
+        &mut self,
+        journal: &mut crate::journal::Journal,
+        group: &mut Group,
+    ) -> Result<(), Error> {
         self.groups += 1;
         if self.groups % 64 >= 32 {
             self.held.push(Group { bytes: group.bytes.clone(), ..*group });

@@ -21,7 +21,10 @@ impl Broker {
         let mut parts = Vec::with_capacity(seal.appends.len());
         for (at, bytes) in &seal.appends {
             let found = self.topic_and_partition(*at).map_err(|_| {
-                Error::Invalid(format!("seal of an unknown partition: {} {}", at.topic, at.partition))
+                Error::Invalid(format!(
+                    "seal of an unknown partition: {} {}",
+                    at.topic, at.partition
+                ))
             })?;
             let headers = check_batches(bytes)
                 .map_err(|e| Error::Invalid(format!("seal for topic {}: {e}", found.0.name)))?;
@@ -123,11 +126,7 @@ impl Broker {
     }
 
     /// One record without effect on partitions or topics.
-    fn record(
-        &self,
-        kind: Kind,
-        fill: impl FnOnce(&mut Commit, Ticket),
-    ) -> Result<Ticket, Error> {
+    fn record(&self, kind: Kind, fill: impl FnOnce(&mut Commit, Ticket)) -> Result<Ticket, Error> {
         let mut commit = self.commit.lock();
         commit.check_open()?;
         let lsn = commit.take_lsn();

@@ -172,10 +172,10 @@ impl Facts {
     fn visit(&mut self, bytes: &[u8], frame: &Frame) -> Result<(), Error> {
         let fact = Fact::read(bytes, frame).ok_or_else(|| unreadable(frame))?;
         let ticket = Ticket(frame.lsn);
-        if let Fact::Seal { epoch, payload, .. } = &fact {
-            if frame.lsn >= self.snapshot.app_low_water {
-                self.seals.push(SealRecord { ticket, epoch: *epoch, payload: payload.clone() });
-            }
+        if let Fact::Seal { epoch, payload, .. } = &fact
+            && frame.lsn >= self.snapshot.app_low_water
+        {
+            self.seals.push(SealRecord { ticket, epoch: *epoch, payload: payload.clone() });
         }
         if frame.lsn <= self.checkpoint {
             return Ok(());
@@ -314,9 +314,11 @@ impl Rest<'_> {
             Fact::Append { topic, partition, batches } => {
                 self.append(topic, partition, &bytes[batches], frame)
             }
-            Fact::Seal { appends, .. } => appends
-                .into_iter()
-                .try_for_each(|(topic, partition, at)| self.append(topic, partition, &bytes[at], frame)),
+            Fact::Seal { appends, .. } => {
+                appends.into_iter().try_for_each(|(topic, partition, at)| {
+                    self.append(topic, partition, &bytes[at], frame)
+                })
+            }
             _ => Ok(()),
         }
     }

@@ -154,13 +154,15 @@ impl Broker {
             return Err(Refused::new(ErrorCode::TopicAlreadyExists, message));
         }
         if let Some(other) = commit.collisions.get(&collision_key(name)) {
-            let message = format!("topic '{name}' collides with '{other}': '.' and '_' count as one");
+            let message =
+                format!("topic '{name}' collides with '{other}': '.' and '_' count as one");
             return Err(Refused::new(ErrorCode::InvalidTopicException, message));
         }
         let after = commit.partitions + partitions as usize;
         if after > self.config.partitions_max {
             let max = self.config.partitions_max;
-            let message = format!("this node would have {after} partitions, at most {max} are allowed");
+            let message =
+                format!("this node would have {after} partitions, at most {max} are allowed");
             return Err(Refused::new(ErrorCode::PolicyViolation, message));
         }
         Ok(())

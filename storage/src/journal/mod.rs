@@ -211,9 +211,7 @@ impl Journal {
                 self.disk.remove(&path).map_err(Error::io(format!("remove {path}")))?;
             }
             // One by one and in order, also after a power cut: else there would be a hole.
-            self.disk
-                .sync_dir(JOURNAL_DIR)
-                .map_err(Error::io("sync the journal's directory"))?;
+            self.disk.sync_dir(JOURNAL_DIR).map_err(Error::io("sync the journal's directory"))?;
             self.files.pop_front();
         }
         Ok(())

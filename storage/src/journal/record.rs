@@ -41,9 +41,20 @@ pub(crate) enum Kind {
 impl Kind {
     fn from_number(number: u16) -> Option<Kind> {
         use Kind::*;
-        [Append, TopicCreated, TopicDeleted, TopicConfig, Group, ProducerIds, Seal, App, AppReplaced, LogStart]
-            .into_iter()
-            .find(|kind| *kind as u16 == number)
+        [
+            Append,
+            TopicCreated,
+            TopicDeleted,
+            TopicConfig,
+            Group,
+            ProducerIds,
+            Seal,
+            App,
+            AppReplaced,
+            LogStart,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u16 == number)
     }
 }
 
@@ -240,9 +251,8 @@ impl Fact {
             Kind::Seal => Fact::Seal {
                 epoch: fields.u64()?,
                 payload: fields.bytes()?,
-                appends: fields.list(|fields| {
-                    Some((fields.uuid()?, fields.i32()?, here(fields.slice()?)))
-                })?,
+                appends: fields
+                    .list(|fields| Some((fields.uuid()?, fields.i32()?, here(fields.slice()?))))?,
             },
             Kind::App => {
                 return Some(Fact::App {

@@ -58,7 +58,8 @@ pub(crate) fn replay(
             .ok_or_else(|| Error::corrupt(&path, 0, "the file header is not readable"))?;
         match next_lsn {
             None if header.first_lsn > after + 1 => {
-                let reason = format!("records {} to {} are missing", after + 1, header.first_lsn - 1);
+                let reason =
+                    format!("records {} to {} are missing", after + 1, header.first_lsn - 1);
                 return Err(Error::corrupt(&path, 0, reason));
             }
             Some(expected) if header.first_lsn != expected => {
@@ -93,10 +94,8 @@ pub(crate) fn replay(
     }
     // Only the last file's tail is judged by what follows in it; the others by the next file.
     if let (Some(Tail { path, position, witness: Some(witness) }), Some(lsn)) = (tail, next_lsn) {
-        let reason = format!(
-            "record {lsn} is not readable, but record {} says it was durable",
-            witness.lsn
-        );
+        let reason =
+            format!("record {lsn} is not readable, but record {} says it was durable", witness.lsn);
         return Err(Error::corrupt(path, position as u64, reason));
     }
     let next_lsn = next_lsn.unwrap_or(1);

@@ -120,7 +120,10 @@ impl<'a> Take<'a> {
     }
 
     /// A counted list. Memory grows with what is really there, not with the count.
-    pub(crate) fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+    pub(crate) fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
         let count = self.u32()?;
         let mut items = Vec::new();
         for _ in 0..count {

@@ -52,7 +52,11 @@ const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 
 /// Undoes the compression. More than `budget` bytes is [`BatchError::TooBig`], found before they are
 /// all produced.
-pub fn decompress<'a>(codec: Codec, body: &'a [u8], budget: usize) -> Result<Cow<'a, [u8]>, BatchError> {
+pub fn decompress<'a>(
+    codec: Codec,
+    body: &'a [u8],
+    budget: usize,
+) -> Result<Cow<'a, [u8]>, BatchError> {
     match codec {
         Codec::None if body.len() > budget => Err(BatchError::TooBig(budget)),
         Codec::None => Ok(Cow::Borrowed(body)),
@@ -70,7 +74,11 @@ pub fn decompress<'a>(codec: Codec, body: &'a [u8], budget: usize) -> Result<Cow
 }
 
 /// Reads a decoder to its end, or until the budget is passed.
-fn drain<'a>(decoder: impl Read, compressed: usize, budget: usize) -> Result<Cow<'a, [u8]>, BatchError> {
+fn drain<'a>(
+    decoder: impl Read,
+    compressed: usize,
+    budget: usize,
+) -> Result<Cow<'a, [u8]>, BatchError> {
     let mut out = Vec::with_capacity(compressed.saturating_mul(3).min(budget));
     let mut limited = decoder.take(budget as u64 + 1);
     limited.read_to_end(&mut out).map_err(|_| BatchError::Compressed)?;
@@ -117,12 +125,13 @@ fn snappy_block(block: &[u8], budget: usize, out: &mut Vec<u8>) -> Result<(), Ba
 }
 
 /// Compresses records as Kafka's own clients do.
-pub fn compress(codec: Codec, records: &[u8]) -> Result<Cow<'_, [u8]>, BatchError> {
+pub(super) fn compress(codec: Codec, records: &[u8]) -> Result<Cow<'_, [u8]>, BatchError> {
     let failed = |_| BatchError::Compressed;
     Ok(match codec {
         Codec::None => Cow::Borrowed(records),
         Codec::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             encoder.write_all(records).map_err(failed)?;
             Cow::Owned(encoder.finish().map_err(failed)?)
         }

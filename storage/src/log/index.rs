@@ -25,7 +25,7 @@ pub(super) const OFFSET_ENTRY_BYTES: usize = 8;
 pub(super) const TIME_ENTRY_BYTES: usize = 12;
 
 /// Both indexes of one segment.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Index {
     offsets: Vec<OffsetEntry>,
     times: Vec<TimeEntry>,
@@ -39,11 +39,21 @@ pub(super) struct Index {
     flushed_times: usize,
 }
 
-impl Index {
-    pub(super) fn new() -> Index {
-        Index { max_timestamp: -1, ..Index::default() }
+impl Default for Index {
+    fn default() -> Index {
+        Index {
+            offsets: Vec::new(),
+            times: Vec::new(),
+            since_entry: 0,
+            max_timestamp: -1,
+            max_timestamp_relative: 0,
+            flushed_offsets: 0,
+            flushed_times: 0,
+        }
     }
+}
 
+impl Index {
     /// Takes note of a batch appended at `position` (Kafka `LogSegment.append`: the entry comes
     /// before the batch's own bytes are counted).
     pub(super) fn on_batch(&mut self, batch: Noted, interval: u32) {
@@ -52,7 +62,8 @@ impl Index {
             self.max_timestamp_relative = batch.last_relative;
         }
         if self.since_entry > interval {
-            self.offsets.push(OffsetEntry { relative: batch.last_relative, position: batch.position });
+            self.offsets
+                .push(OffsetEntry { relative: batch.last_relative, position: batch.position });
             self.note_time();
             self.since_entry = 0;
         }
@@ -86,10 +97,8 @@ impl Index {
 
     /// Adds a time entry if time went on since the last one. Called once more when the segment ends.
     pub(super) fn note_time(&mut self) {
-        let entry = TimeEntry {
-            timestamp: self.max_timestamp,
-            relative: self.max_timestamp_relative,
-        };
+        let entry =
+            TimeEntry { timestamp: self.max_timestamp, relative: self.max_timestamp_relative };
         let grows = match self.times.last() {
             None => entry.timestamp >= 0,
             Some(last) => entry.timestamp > last.timestamp && entry.relative > last.relative,
@@ -140,8 +149,10 @@ impl Index {
     /// Reads both files. `None` when they cannot belong to a log of `log_bytes`. The caller must
     /// note the batches from [`Index::last_position`] on.
     pub(super) fn from_files(offsets: &[u8], times: &[u8], log_bytes: u64) -> Option<Index> {
-        let mut index = Index::new();
-        if offsets.len() % OFFSET_ENTRY_BYTES != 0 || times.len() % TIME_ENTRY_BYTES != 0 {
+        let mut index = Index::default();
+        if !offsets.len().is_multiple_of(OFFSET_ENTRY_BYTES)
+            || !times.len().is_multiple_of(TIME_ENTRY_BYTES)
+        {
             return None;
         }
         for entry in offsets.chunks_exact(OFFSET_ENTRY_BYTES) {
@@ -196,7 +207,7 @@ mod tests {
     use super::*;
 
     fn filled() -> Index {
-        let mut index = Index::new();
+        let mut index = Index::default();
         for i in 0..100u32 {
             let batch = Noted {
                 position: i * 1000,

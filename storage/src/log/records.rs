@@ -32,7 +32,10 @@ impl<'a> Record<'a> {
 }
 
 /// The uncompressed bytes of a whole batch's records. `budget` bounds the memory this may take.
-pub fn records<'a>(batch: &'a [u8], budget: usize) -> Result<(BatchHeader, Cow<'a, [u8]>), BatchError> {
+pub fn records<'a>(
+    batch: &'a [u8],
+    budget: usize,
+) -> Result<(BatchHeader, Cow<'a, [u8]>), BatchError> {
     let header = BatchHeader::parse(batch)?;
     let body = batch.get(HEADER_BYTES..header.total_bytes).ok_or(BatchError::Short)?;
     Ok((header, decompress(header.codec()?, body, budget)?))

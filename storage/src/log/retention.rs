@@ -14,7 +14,11 @@ use crate::topics::TopicConfig;
 
 impl Partition {
     /// The log start that retention asks for; `None` when nothing may go.
-    pub(crate) fn retention_start(&self, config: &TopicConfig, now_ms: i64) -> Result<Option<i64>, Error> {
+    pub(crate) fn retention_start(
+        &self,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<Option<i64>, Error> {
         if !config.cleanup_delete {
             return Ok(None);
         }

@@ -61,7 +61,7 @@ impl Segment {
         for suffix in ["index", "timeindex"] {
             let _ = disk.remove(&segment.path(suffix));
         }
-        *segment.index.lock() = Some(Index::new());
+        *segment.index.lock() = Some(Index::default());
         Ok(segment)
     }
 
@@ -204,11 +204,11 @@ impl Segment {
         if index.is_none() {
             *index = Some(self.load_index()?);
         }
-        Ok(work(index.get_or_insert_with(Index::new)))
+        Ok(work(index.get_or_insert_default()))
     }
 
     fn load_index(&self) -> Result<Index, Error> {
-        let mut index = self.stored_index().unwrap_or_else(Index::new);
+        let mut index = self.stored_index().unwrap_or_default();
         self.note_tail(&mut index)?;
         Ok(index)
     }
@@ -237,7 +237,7 @@ impl Segment {
     /// Cuts the log after the record before `end`, which must be there. Only while the partition is
     /// being opened. False when the log ends before, or `end` is inside a batch.
     pub(super) fn cut_at_offset(&self, end: i64) -> Result<bool, Error> {
-        let mut index = self.stored_index().unwrap_or_else(Index::new);
+        let mut index = self.stored_index().unwrap_or_default();
         let relative = (end - 1 - self.base_offset).clamp(0, i64::from(u32::MAX)) as u32;
         let mut reached = None;
         // What lies after the record may be anything: the scan stops before looking at it.
@@ -358,11 +358,18 @@ impl Segment {
 
 /// What a window of the log holds of a read.
 enum Cut {
-    Found { start: usize, stop: usize, next_offset: i64 },
+    Found {
+        start: usize,
+        stop: usize,
+        next_offset: i64,
+    },
     /// Everything below the limit is before the offset.
     Nothing,
     /// Read again from `skip` on, at least `need` bytes: the batch begins there, or might.
-    Later { skip: usize, need: usize },
+    Later {
+        skip: usize,
+        need: usize,
+    },
 }
 
 /// Finds the batches of a read in a window that begins at a batch. An error carries its place.

@@ -141,7 +141,12 @@ fn sequences_wrap_to_zero() {
 
 #[test]
 fn the_header_is_where_kafka_has_it() {
-    let record = Owned { timestamp: 1_700_000_000_000, key: None, value: Some(b"v".to_vec()), headers: vec![] };
+    let record = Owned {
+        timestamp: 1_700_000_000_000,
+        key: None,
+        value: Some(b"v".to_vec()),
+        headers: vec![],
+    };
     let bytes = build(Codec::None, &[record]);
     // length, attributes 0, key −1, value 1 byte, no headers: varints are zigzag.
     assert_eq!(bytes[61..], [14, 0, 0, 0, 1, 2, b'v', 0]);

@@ -204,7 +204,8 @@ impl Run {
                 broker.commit_pending(0)?;
                 let seals = &self.state.seals;
                 if self.dice.below(4) == 0
-                    && let Some((lsn, ..)) = seals.get(self.dice.below(1 + seals.len() as u64) as usize)
+                    && let Some((lsn, ..)) =
+                        seals.get(self.dice.below(1 + seals.len() as u64) as usize)
                 {
                     self.low_water = self.low_water.max(*lsn);
                     broker.set_app_low_water(Ticket(self.low_water));
@@ -269,7 +270,10 @@ impl Run {
     /// Compares a restarted broker with the list, cut to what it has.
     fn check(&mut self, broker: &Broker, recovered: &Recovered, acknowledged: u64) {
         let last = broker.published_lsn.load(Ordering::Acquire);
-        assert!(last >= acknowledged, "{acknowledged} was acknowledged, the journal ends at {last}");
+        assert!(
+            last >= acknowledged,
+            "{acknowledged} was acknowledged, the journal ends at {last}"
+        );
         self.ops.split_off(&(last + 1));
         self.state = State::of(&self.ops);
         let state = &self.state;
@@ -284,7 +288,8 @@ impl Run {
                 let expected = state.records.get(&at).map_or(&[][..], |records| records);
                 let found = read_all(broker, at);
                 let expected = &expected[start as usize..];
-                let differs = found.iter().zip(expected).find(|(found, expected)| found != expected);
+                let differs =
+                    found.iter().zip(expected).find(|(found, expected)| found != expected);
                 assert_eq!(differs, None, "seed {}, {at:?}", self.seed);
                 assert_eq!(found.len(), expected.len(), "seed {}, {at:?}", self.seed);
             }

@@ -21,8 +21,13 @@ impl Clock for Stopped {
 
 fn open(path: &std::path::Path, entropy: u128) -> Result<Broker, Error> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path).unwrap());
-    let config = StorageConfig { journal_file_bytes: 1 << 20, checkpoint_bytes: 1 << 20, ..Default::default() };
-    Broker::open(disk, config, 0, Uuid::from_u128(entropy), Arc::new(NoWakes)).map(|(broker, _)| broker)
+    let config = StorageConfig {
+        journal_file_bytes: 1 << 20,
+        checkpoint_bytes: 1 << 20,
+        ..Default::default()
+    };
+    Broker::open(disk, config, 0, Uuid::from_u128(entropy), Arc::new(NoWakes))
+        .map(|(broker, _)| broker)
 }
 
 #[test]
@@ -54,7 +59,9 @@ fn many_producers_share_syncs_and_survive_a_restart() {
             producers.into_iter().for_each(|producer| producer.join().unwrap());
             broker.shut_down();
         });
-        assert!(matches!(open(dir.path(), 2), Err(Error::Locked { holder }) if holder.contains(&std::process::id().to_string())));
+        assert!(
+            matches!(open(dir.path(), 2), Err(Error::Locked { holder }) if holder.contains(&std::process::id().to_string()))
+        );
     }
     let broker = open(dir.path(), 3).unwrap();
     for partition in 0..4 {
