@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod crash;
+mod damage;
 mod real;
 
 use std::sync::Arc;
