@@ -3,6 +3,19 @@
 //! Knows: plans (from `millstream-sql`), rows, operators, state stores, epochs, snapshots for pull
 //! queries. Must not know: offsets, topics, formats, sockets, async. What holds inputs and outputs is
 //! behind [`io::EpochIo`].
+//!
+//! Reading order: [`rows`] (what is computed with), [`operator`] and [`operators`] (who computes),
+//! [`state`] (what survives), [`graph`] (one query), [`runtime`] (all of them, in epochs), [`snapshot`]
+//! (looking in from outside).
 
+mod codec;
+mod error;
+pub mod graph;
 pub mod io;
+pub mod operator;
+pub mod operators;
 pub mod rows;
+pub mod snapshot;
+pub mod state;
+
+pub use error::{EngineError, Result};

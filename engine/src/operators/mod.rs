@@ -1,0 +1,107 @@
+//! The operators, one file each, and how a step of a plan becomes one.
+//!
+//! Each file opens with what the operator does, when it emits, its state's key layout, its invariants.
+
+mod filter;
+mod flat_map;
+mod project;
+mod record_time;
+mod select_key;
+mod sink;
+mod source;
+mod table;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{filter_record_batch, nullif};
+use arrow::datatypes::DataType;
+use millstream_sql::expr::{Compiled, EvalContext, Expr, RowErrors, compile};
+use millstream_sql::plan::{Op, Step};
+use millstream_sql::types::Schema;
+
+pub use record_time::RecordTime;
+pub use source::pseudo_column;
+
+pub(crate) use filter::Filter;
+pub(crate) use flat_map::FlatMap;
+pub(crate) use project::Project;
+pub(crate) use select_key::SelectKey;
+pub(crate) use sink::Sink;
+pub(crate) use source::Source;
+
+use crate::codec::spread;
+use crate::error::{EngineError, Result};
+use crate::operator::Operator;
+use crate::state::{OperatorId, StateStore};
+
+/// Expressions over one input, evaluated together.
+pub(crate) struct Exprs {
+    compiled: Vec<Compiled>,
+    types: Vec<DataType>,
+}
+
+impl Exprs {
+    pub(crate) fn new<'a>(
+        exprs: impl IntoIterator<Item = &'a Expr>,
+        input: &Schema,
+    ) -> Result<Self> {
+        let mut compiled = Vec::new();
+        let mut types = Vec::new();
+        for expr in exprs {
+            compiled.push(compile(expr, input)?);
+            types.push(expr.typed()?.to_arrow());
+        }
+        Ok(Exprs { compiled, types })
+    }
+
+    pub(crate) fn types(&self) -> &[DataType] {
+        &self.types
+    }
+
+    /// The values for the rows of `batch` that are `present`; NULL for the others, which are not
+    /// evaluated (they are tombstones, not rows of NULLs).
+    pub(crate) fn evaluate(
+        &self,
+        batch: &RecordBatch,
+        present: Option<&BooleanBuffer>,
+        eval: &EvalContext,
+        errors: &mut RowErrors,
+    ) -> Result<Vec<ArrayRef>> {
+        let all = present.is_none_or(|p| p.count_set_bits() == p.len());
+        let Some(present) = present.filter(|_| !all) else {
+            return Ok(self.compiled.iter().map(|c| c.evaluate(batch, eval, errors)).collect());
+        };
+        let there = filter_record_batch(batch, &BooleanArray::from(present.clone()))?;
+        let first = errors.0.len();
+        let dense: Vec<ArrayRef> =
+            self.compiled.iter().map(|c| c.evaluate(&there, eval, errors)).collect();
+        let places: Vec<usize> = present.set_indices().collect();
+        for error in &mut errors.0[first..] {
+            error.row = places[error.row];
+        }
+        spread(&dense, present, &self.types)
+    }
+}
+
+/// `columns` with NULL where `keep` is not set.
+pub(crate) fn keep_only(columns: &[ArrayRef], keep: &BooleanBuffer) -> Result<Vec<ArrayRef>> {
+    if keep.count_set_bits() == keep.len() {
+        return Ok(columns.to_vec());
+    }
+    let drop = BooleanArray::from(!keep);
+    columns.iter().map(|c| Ok(nullif(c.as_ref(), &drop)?)).collect()
+}
+
+/// Gives an operator its state: kind, and whether the store caches what is read.
+pub(crate) type OpenState<'a> = dyn FnMut(&'static str, bool) -> Result<(OperatorId, StateStore)> + 'a;
+
+/// Builds the aggregates and joins.
+pub(crate) fn stateful<'s>(
+    step: &Step,
+    _input: &dyn Fn(usize) -> Result<&'s Step>,
+    _open: &mut OpenState<'_>,
+) -> Result<(Box<dyn Operator>, Option<OperatorId>)> {
+    match &step.op {
+        other => Err(EngineError::Shape(format!("no such operator: {other:?}"))),
+    }
+}

@@ -1,0 +1,79 @@
+//! Record time from a column: the `TIMESTAMP` and `TIMESTAMP_FORMAT` properties.
+//!
+//! Used by Source (what a record's time is) and Sink (what time a result is written with); the column
+//! is a BIGINT of milliseconds, a TIMESTAMP, or a STRING with a Java pattern. A value that is NULL,
+//! negative or does not match gives no time, and the row is dropped (`reference/ksqldb.md` 5.3 no. 21).
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
+use datafusion::common::ScalarValue;
+use millstream_sql::catalog::TimestampColumn;
+use millstream_sql::expr::{Compiled, EvalContext, Expr, RowErrors, compile};
+use millstream_sql::types::{Schema, SqlType};
+
+use crate::error::{EngineError, Result};
+use crate::rows::Millis;
+
+/// Reads times from a column of one schema.
+#[derive(Debug)]
+pub struct RecordTime {
+    column: String,
+    compiled: Compiled,
+}
+
+impl RecordTime {
+    /// # Errors
+    /// When the schema has no such column, or one of another type.
+    pub fn new(timestamp: &TimestampColumn, schema: &Schema) -> Result<Self> {
+        let name = &timestamp.column;
+        let index = schema
+            .index_of(name)
+            .ok_or_else(|| EngineError::Shape(format!("no column {name} to take the time from")))?;
+        let ty = schema.columns().nth(index).map(|c| c.ty.clone()).unwrap_or(SqlType::Bigint);
+        let column = Expr::Column { index, name: name.clone(), ty };
+        let expr = match &timestamp.format {
+            None => column,
+            Some(format) => {
+                let format = Expr::Literal {
+                    value: ScalarValue::Utf8View(Some(format.clone())),
+                    ty: Some(SqlType::String),
+                };
+                Expr::Call {
+                    function: "PARSE_TIMESTAMP".into(),
+                    args: vec![column, format],
+                    ty: SqlType::Timestamp,
+                }
+            }
+        };
+        Ok(RecordTime { column: name.clone(), compiled: compile(&expr, schema)? })
+    }
+
+    /// The time of each row, or why it has none.
+    pub fn times(
+        &self,
+        batch: &RecordBatch,
+        eval: &EvalContext,
+    ) -> Vec<std::result::Result<Millis, String>> {
+        let mut errors = RowErrors::default();
+        let values = self.compiled.evaluate(batch, eval, &mut errors);
+        let value = |row: usize| match values.data_type() {
+            _ if values.is_null(row) => None,
+            DataType::Int64 => Some(values.as_primitive::<Int64Type>().value(row)),
+            DataType::Timestamp(..) => {
+                Some(values.as_primitive::<TimestampMillisecondType>().value(row))
+            }
+            _ => None,
+        };
+        let mut times: Vec<_> = (0..batch.num_rows())
+            .map(|row| match value(row) {
+                Some(time) if time >= 0 => Ok(time),
+                Some(time) => Err(format!("the time in column {} is negative: {time}", self.column)),
+                None => Err(format!("column {} holds no time", self.column)),
+            })
+            .collect();
+        for error in errors.0 {
+            times[error.row] = Err(error.message.into_owned());
+        }
+        times
+    }
+}
