@@ -126,6 +126,8 @@ kinds! {
     UnknownQuery = "unknown-query",
     UnknownTopic = "unknown-topic",
     IncompatibleReplacement = "incompatible-replacement",
+    /// STREAM is said of a table or TABLE of a stream: in DROP, ALTER, or before AS SELECT.
+    WrongRelationKind = "wrong-relation-kind",
     // The statement is right, but Millstream cannot do it yet. Never counted as a correct rejection.
     Unsupported = "unsupported",
 }

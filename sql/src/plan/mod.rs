@@ -5,10 +5,80 @@
 //! operators one to one; `explain.rs` prints them. Names in steps follow ksqlDB's, so that the
 //! internal topics of a Kafka deployment would bear the names its users know.
 
-use crate::catalog::{CatalogChange, Format, KeyWindow, TimestampColumn};
+mod aggregate;
+mod alter;
+mod config;
+mod create_as;
+mod create_source;
+mod drop;
+pub mod explain;
+mod flow;
+mod formats;
+mod insert;
+mod joins;
+mod keys;
+mod names;
+mod project;
+mod properties;
+mod pull;
+mod query;
+mod replace;
+mod scope;
+mod session;
+mod suggest;
+mod windows;
+
+pub use config::{NoTopics, PlanConfig, PlanEnv};
+pub use explain::explain;
+
+use crate::catalog::{Catalog, CatalogChange, Format, KeyWindow, TimestampColumn};
+use crate::error::Result;
 use crate::expr::{AggregateCall, Expr, TableCall};
-use crate::syntax::ast::{JoinKind, RelationKind, WindowKind};
+use crate::syntax::ast::{JoinKind, ParsedStatement, RelationKind, Statement, WindowKind};
 use crate::types::Schema;
+
+/// What planning may look at: the catalog, the session's properties, and how topics are laid out.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    catalog: &'a Catalog,
+    config: &'a PlanConfig,
+    env: &'a dyn PlanEnv,
+}
+
+/// Decides what a statement means. The same arguments always give the same plan.
+///
+/// Errors are [`crate::SqlError`]s of the kinds in `error.rs`; nothing has been changed then.
+pub fn plan(
+    statement: &ParsedStatement,
+    catalog: &Catalog,
+    config: &PlanConfig,
+    env: &dyn PlanEnv,
+) -> Result<Plan> {
+    let context = Context { catalog, config, env };
+    match &statement.statement {
+        Statement::CreateSource(create) => create_source::plan(create, &statement.text, context),
+        Statement::CreateAs(create) => create_as::plan(create, &statement.text, context),
+        Statement::InsertSelect { target, properties, query } => {
+            insert::plan_select(target, properties, query, &statement.text, context)
+        }
+        Statement::InsertValues { target, columns, values } => {
+            insert::plan_values(target, columns, values, context)
+        }
+        Statement::Query(query) if query.emit.is_some() => create_as::plan_push(query, context),
+        Statement::Query(query) => pull::plan(query, context),
+        Statement::Drop { kind, if_exists, name, delete_topic } => {
+            drop::plan(*kind, *if_exists, name, *delete_topic, context)
+        }
+        Statement::AlterAdd { kind, name, columns } => {
+            alter::plan(*kind, name, columns, &statement.text, context)
+        }
+        Statement::CreateType { name, if_not_exists, ty } => {
+            session::create_type(name, *if_not_exists, ty, context)
+        }
+        Statement::DropType { name, if_exists } => session::drop_type(name, *if_exists, context),
+        other => session::plan(other, context),
+    }
+}
 
 /// Index of a step in [`Dataflow::steps`].
 pub type StepId = usize;
@@ -184,6 +254,8 @@ pub enum Cleanup {
     CompactDelete,
 }
 
+/// A push query. The client sees the value columns of the last step, in their order; the key columns
+/// are there for the engine (which row of a table changed) and bear names no SQL column can have.
 #[derive(Clone, Debug)]
 pub struct QueryPlan {
     pub dataflow: Dataflow,

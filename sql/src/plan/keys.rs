@@ -1,0 +1,64 @@
+//! Which selected column is which key column of the result.
+//!
+//! Every key column must be selected exactly once (`reference/ksqldb.md` 1.5); for the key of a join
+//! several columns stand, and the first of them that is selected is it.
+
+use crate::error::{ErrorKind, Result, SqlError};
+use crate::expr::Expr;
+use crate::plan::flow::KeyColumn;
+use crate::plan::project::Item;
+
+/// How the key columns came about: for the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyReason {
+    Source,
+    Join,
+    Grouping,
+    Partitioning,
+}
+
+/// For each key column the number of the item that selects it.
+pub(super) fn find_in_projection(
+    keys: &[KeyColumn],
+    items: &[Item],
+    reason: KeyReason,
+) -> Result<Vec<usize>> {
+    keys.iter().map(|key| find_one(key, items, reason)).collect()
+}
+
+fn find_one(key: &KeyColumn, items: &[Item], reason: KeyReason) -> Result<usize> {
+    let selected = |viable: &Expr| -> Vec<usize> {
+        items.iter().enumerate().filter(|(_, i)| i.expr == *viable).map(|(n, _)| n).collect()
+    };
+    let Some(found) = key.viable.iter().map(selected).find(|found| !found.is_empty()) else {
+        return Err(missing(key, reason));
+    };
+    match found.as_slice() {
+        [one] => Ok(*one),
+        several => {
+            let names: Vec<&str> = several.iter().map(|n| items[*n].name.as_str()).collect();
+            Err(SqlError::new(
+                ErrorKind::KeyRepeatedInProjection,
+                format!("a key column is selected more than once, as {}", names.join(" and ")),
+                "Keep one; AS_VALUE(column) copies a key into the value.",
+            )
+            .at(several.last().and_then(|n| items[*n].span)))
+        }
+    }
+}
+
+fn missing(key: &KeyColumn, reason: KeyReason) -> SqlError {
+    let names: Vec<String> = key.viable.iter().map(ToString::to_string).collect();
+    let what = match reason {
+        KeyReason::Source => "the key column",
+        KeyReason::Join => "the join expression",
+        KeyReason::Grouping => "the grouping expression",
+        KeyReason::Partitioning => "the partitioning expression",
+    };
+    let all = names.join(" or ");
+    SqlError::new(
+        ErrorKind::KeyMissingInProjection,
+        format!("{what} {all} is the key of the result, but is not selected"),
+        format!("Add {} to the SELECT list.", names.first().map_or("it", String::as_str)),
+    )
+}
