@@ -189,6 +189,7 @@ pub struct Broker {
     writer: Mutex<Writer>,
     topics: RwLock<Topics>,
     published_lsn: AtomicU64,
+    journal_bytes: AtomicU64,
     app_low_water: AtomicU64,
     poisoned: AtomicBool,
     stopping: AtomicBool,
@@ -288,9 +289,10 @@ impl Broker {
         self.chores_wake.notify_all();
     }
 
-    /// Bytes of records in the journal's files.
+    /// Bytes of records in the journal's files. Much more than twice `checkpoint_bytes` means that
+    /// seals are kept for a layer above that does not move [`Broker::set_app_low_water`].
     pub fn journal_bytes(&self) -> u64 {
-        self.writer.lock().journal.bytes()
+        self.journal_bytes.load(Ordering::Relaxed)
     }
 
     fn partition(&self, at: TopicPartition) -> Result<Arc<Partition>, ErrorCode> {

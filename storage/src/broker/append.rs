@@ -115,7 +115,7 @@ impl Commit {
             header.max_timestamp = now_ms;
         }
         assigned.next_offset = header.next_offset();
-        assigned.producers.on_append(&header, lsn);
+        assigned.producers.on_append(&header, lsn, now_ms);
         self.effects.push(Effect::Append(Appending {
             partition: partition.clone(),
             config: topic.config.clone(),

@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering;
 
 use super::{Broker, Commit, Ticket};
 use crate::error::{Error, ErrorCode};
-use crate::journal::JOURNAL_DIR;
 use crate::journal::record::TopicFact;
 use crate::journal::snapshot::{PartitionState, Snapshot, TopicState};
 use crate::log::LOG_DIR;
+
+/// Checkpoints' worth of journal that may be kept before it is worth a word.
+const KEPT_WARN: u64 = 16;
 
 impl Broker {
     /// Makes segments and metadata durable up to now and recycles journal files.
@@ -39,8 +41,16 @@ impl Broker {
         }
         self.disk.sync_dir(LOG_DIR).map_err(Error::io("sync the log's directory"))?;
         snapshot.write(&*self.disk)?;
-        self.writer.lock().journal.recycle(snapshot.lsn, low_water)?;
-        tracing::debug!(lsn = snapshot.lsn, dir = JOURNAL_DIR, "checkpoint written");
+        let kept_bytes = {
+            let mut writer = self.writer.lock();
+            writer.journal.recycle(snapshot.lsn, low_water)?;
+            writer.journal.bytes()
+        };
+        self.journal_bytes.store(kept_bytes, Ordering::Relaxed);
+        if kept_bytes > self.config.checkpoint_bytes.saturating_mul(KEPT_WARN) {
+            tracing::warn!(kept_bytes, low_water, "the journal keeps seals that were not released");
+        }
+        tracing::debug!(lsn = snapshot.lsn, kept_bytes, "checkpoint written");
         Ok(())
     }
 

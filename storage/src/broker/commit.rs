@@ -123,6 +123,7 @@ impl Broker {
             }
             self.publish(&effects, Ticket(group.last_lsn));
             self.wake_all(&effects);
+            self.journal_bytes.store(writer.journal.bytes(), Ordering::Relaxed);
             if writer.journal.since_checkpoint > self.config.checkpoint_bytes {
                 writer.journal.since_checkpoint = 0;
                 self.chores.lock().checkpoint = true;

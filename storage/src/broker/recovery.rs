@@ -52,6 +52,7 @@ impl Broker {
         let next_lsn = replayed.next_lsn;
         let file_bytes = config.journal_file_bytes;
         let journal = Journal::begin(disk.clone(), file_bytes, entropy, replayed.files, next_lsn)?;
+        let journal_bytes = journal.bytes();
         if first_start {
             // From now on a missing journal is damage, and the cluster id stays.
             let cluster = facts.snapshot.cluster;
@@ -85,6 +86,7 @@ impl Broker {
             }),
             topics: RwLock::new(topics),
             published_lsn: AtomicU64::new(next_lsn - 1),
+            journal_bytes: AtomicU64::new(journal_bytes),
             poisoned: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             // What was replayed is checkpointed soon, so restarts in a row do not pile up files.
@@ -349,7 +351,7 @@ impl Rest<'_> {
         let mut assigned = partition.assigned.lock();
         assigned.next_offset = next_offset;
         let producers: &mut Producers = &mut assigned.producers;
-        headers.iter().for_each(|header| producers.on_append(header, 0));
+        headers.iter().for_each(|header| producers.on_append(header, 0, self.now_ms));
         partition.publish(next_offset);
         Ok(())
     }

@@ -159,7 +159,7 @@ fn put_producers(out: &mut Vec<u8>, producers: &Producers) {
     for (id, producer) in producers.sorted() {
         out.put_i64(id);
         out.put_u16(producer.epoch as u16);
-        out.put_i64(producer.last_timestamp);
+        out.put_i64(producer.last_append_ms);
         out.put_u32(producer.batches.len() as u32);
         for batch in &producer.batches {
             out.put_i32(batch.first_sequence);
@@ -175,7 +175,7 @@ fn take_producers(fields: &mut Take<'_>) -> Option<Producers> {
         let id = fields.i64()?;
         let producer = Producer {
             epoch: fields.i16()?,
-            last_timestamp: fields.i64()?,
+            last_append_ms: fields.i64()?,
             batches: VecDeque::from(fields.list(|fields| {
                 Some(Produced {
                     first_sequence: fields.i32()?,

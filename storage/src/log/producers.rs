@@ -20,7 +20,8 @@ const WINDOW: usize = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Producer {
     pub epoch: i16,
-    pub last_timestamp: i64,
+    /// When it appended last, by the broker's clock: records may be of any time.
+    pub last_append_ms: i64,
     /// Oldest first, never empty.
     pub batches: VecDeque<Produced>,
 }
@@ -85,14 +86,14 @@ impl Producers {
     }
 
     /// Takes note of an appended batch; `batch` has its final offset.
-    pub(crate) fn on_append(&mut self, batch: &BatchHeader, lsn: u64) {
+    pub(crate) fn on_append(&mut self, batch: &BatchHeader, lsn: u64, now_ms: i64) {
         // Sealed batches (ids below −1) have no sequence: the epoch makes them exactly once.
         if batch.producer_id < 0 {
             return;
         }
         let producer = self.by_id.entry(batch.producer_id).or_insert_with(|| Producer {
             epoch: batch.producer_epoch,
-            last_timestamp: batch.max_timestamp,
+            last_append_ms: now_ms,
             batches: VecDeque::with_capacity(WINDOW),
         });
         if producer.epoch != batch.producer_epoch {
@@ -102,7 +103,7 @@ impl Producers {
         if producer.batches.len() == WINDOW {
             producer.batches.pop_front();
         }
-        producer.last_timestamp = batch.max_timestamp;
+        producer.last_append_ms = now_ms;
         producer.batches.push_back(Produced {
             first_sequence: batch.base_sequence,
             last_sequence: batch.last_sequence(),
@@ -111,9 +112,9 @@ impl Producers {
         });
     }
 
-    /// Forgets producers whose last record is older than `oldest`.
+    /// Forgets producers that appended nothing since `oldest`.
     pub(crate) fn expire(&mut self, oldest: i64) {
-        self.by_id.retain(|_, producer| producer.last_timestamp >= oldest);
+        self.by_id.retain(|_, producer| producer.last_append_ms >= oldest);
     }
 
     /// By id, so that a snapshot is the same each time.
@@ -166,7 +167,7 @@ mod tests {
                 Ok(Verdict::Append) => {
                     header.base_offset = next_offset;
                     next_offset = header.next_offset();
-                    producers.on_append(&header, 1);
+                    producers.on_append(&header, 1, 0);
                     "+".to_owned()
                 }
                 Ok(Verdict::Repeated(known)) => format!("= {}", known.base_offset),
