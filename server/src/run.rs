@@ -1,0 +1,170 @@
+//! Start and stop of a server: the node, its listeners, and the order in which they come and go.
+//!
+//! Listeners are bound before anything is recovered, so that a port in use is told at once; they are
+//! served once the node is open. On stop they close first, then queries finish their epoch, then the
+//! journal is checkpointed and the lock released.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_connectors::session::{Node, NodeConfig};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Durability, ServerArgs};
+use crate::clock::SystemClock;
+use crate::http::{self, App};
+use crate::kafka_listener::{self, WakeHub};
+use crate::metrics::Metrics;
+
+/// How long open connections may take to end on a clean stop.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+pub struct ServerConfig {
+    pub data_dir: PathBuf,
+    pub kafka: SocketAddr,
+    pub http: SocketAddr,
+    pub advertised_host: Option<String>,
+    pub durability: Durability,
+    pub default_partitions: u32,
+    pub no_queries: bool,
+}
+
+/// A server that is up.
+pub struct Running {
+    pub kafka: SocketAddr,
+    pub http: SocketAddr,
+    node: Arc<Node>,
+    shutdown: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl ServerConfig {
+    /// # Errors
+    /// When an address is reachable from outside and nobody said that this is wanted.
+    pub fn from_args(args: ServerArgs) -> io::Result<ServerConfig> {
+        for (what, flag, address) in [("Kafka", "--kafka", args.kafka), ("SQL", "--http", args.http)] {
+            if !address.ip().is_loopback() && !args.insecure_no_auth {
+                return Err(io::Error::other(format!(
+                    "{what} would listen on {address}, which other machines can reach, without encryption or authentication.\n\
+                     Listen on loopback ({flag} 127.0.0.1:{}), or accept the risk with --insecure-no-auth.",
+                    address.port()
+                )));
+            }
+        }
+        Ok(ServerConfig {
+            data_dir: args.data_dir,
+            kafka: args.kafka,
+            http: args.http,
+            advertised_host: args.advertised_host,
+            durability: args.durability,
+            default_partitions: args.default_partitions,
+            no_queries: args.no_queries,
+        })
+    }
+}
+
+async fn bind(what: &str, address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| {
+        io::Error::new(e.kind(), format!("cannot listen for {what} on {address}: {e}. Is another server running? Choose another port."))
+    })
+}
+
+/// Logs to standard error; `RUST_LOG` overrides what.
+pub fn log_to_stderr(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+/// Starts a server; it is up when this returns.
+///
+/// # Errors
+/// When a port is taken, the data directory is in use or damaged.
+pub async fn start(config: ServerConfig) -> io::Result<Running> {
+    let kafka = bind("Kafka", config.kafka).await?;
+    let http = bind("SQL", config.http).await?;
+    let (kafka_address, http_address) = (kafka.local_addr()?, http.local_addr()?);
+    let hub = Arc::new(WakeHub::new());
+    let node = {
+        let hub = hub.clone();
+        let node_config = NodeConfig {
+            data_dir: config.data_dir,
+            durability: match config.durability {
+                Durability::Fsync => millstream_storage::Durability::Fsync,
+                Durability::Os => millstream_storage::Durability::Os,
+            },
+            default_partitions: config.default_partitions,
+            start_queries: !config.no_queries,
+            ..NodeConfig::default()
+        };
+        tokio::task::spawn_blocking(move || Node::open(node_config, Arc::new(SystemClock), hub))
+            .await
+            .map_err(io::Error::other)?
+            .map_err(|e| io::Error::other(e.to_string()))?
+    };
+
+    let shutdown = CancellationToken::new();
+    let advertised_host = config.advertised_host.unwrap_or_else(|| kafka_address.ip().to_string());
+    let kafka_node = kafka_listener::node(&node, advertised_host, kafka_address.port(), config.default_partitions);
+    let app = Arc::new(App {
+        node: node.clone(),
+        metrics: Arc::new(Metrics::default()),
+        push_queries: Mutex::default(),
+        shutdown: shutdown.clone(),
+    });
+    let kafka_task = tokio::spawn(kafka_listener::serve(kafka, kafka_node, hub, shutdown.clone()));
+    let http_task = tokio::spawn(async move {
+        if let Err(e) = http::serve(http, app).await {
+            tracing::error!(error = %e, "sql listener failed");
+        }
+    });
+    Ok(Running { kafka: kafka_address, http: http_address, node, shutdown, tasks: vec![kafka_task, http_task] })
+}
+
+impl Running {
+    /// Clean stop: the next start has nothing to recover.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        for task in self.tasks {
+            if tokio::time::timeout(STOP_GRACE, task).await.is_err() {
+                tracing::warn!("connections were still open after {STOP_GRACE:?}");
+            }
+        }
+        let node = self.node;
+        if let Err(e) = tokio::task::spawn_blocking(move || node.shut_down()).await {
+            tracing::error!(error = %e, "clean stop failed; the next start recovers");
+        }
+    }
+}
+
+/// Runs a server until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn serve(config: ServerConfig) -> io::Result<()> {
+    let started = std::time::Instant::now();
+    let data_dir = config.data_dir.clone();
+    let running = start(config).await?;
+    eprintln!(
+        "Millstream {} is up after {} ms: Kafka on {}, SQL on http://{}, data in {}\nTry `millstream sql` in another terminal. Ctrl-C stops it.",
+        env!("CARGO_PKG_VERSION"),
+        started.elapsed().as_millis(),
+        running.kafka,
+        running.http,
+        data_dir.display()
+    );
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    eprintln!("Stopping: finishing the running epoch and writing a checkpoint.");
+    running.stop().await;
+    Ok(())
+}
