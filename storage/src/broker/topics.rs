@@ -2,6 +2,9 @@
 //!
 //! A change is checked and takes effect for later submitters at once, under the commit lock; readers
 //! see it when it is published. So a name is free, or taken, in the order of the journal.
+//!
+//! What takes files away is synced in the journal first, whatever the durability: a power cut must not
+//! bring back a topic or a log start whose records are gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,6 +71,7 @@ impl Broker {
         let place = commit.group.begin(Kind::TopicDeleted, lsn);
         commit.group.bytes.put_uuid(id);
         commit.effects.push(Effect::DeleteTopic(topic));
+        commit.group.sync = true;
         self.end_record(&mut commit, place);
         Ok(Ticket(lsn))
     }
@@ -131,6 +135,7 @@ impl Broker {
         commit.group.bytes.put_i64(offset);
         let config = topic.config.clone();
         commit.effects.push(Effect::LogStart { partition, offset, config });
+        commit.group.sync = true;
         self.end_record(&mut commit, place);
         Ok((offset, Ticket(lsn)))
     }
