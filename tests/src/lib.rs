@@ -1,8 +1,11 @@
 //! Harnesses that run Millstream from outside: conformance, benchmark and crash runners.
 //!
-//! Nothing here computes what the product computes, except the oracles of the crash runner, which
-//! are plain recomputations over the input log.
+//! Nothing here computes what the product computes, except the oracles, which are plain
+//! recomputations: `bench/oracle.rs` counts results, `crash/oracle.rs` knows every row.
 
+pub mod bench;
 pub mod conformance;
+pub mod http;
 pub mod nexmark;
+pub mod node;
 pub mod wire_client;

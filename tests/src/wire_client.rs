@@ -15,7 +15,7 @@ use kafka_wire::{
     response_header_version_for,
 };
 use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaDecode, KafkaEncode, StrBytes};
-use millstream_storage::log::batch::{BatchBuilder, Codec, RecordIter, records};
+use millstream_storage::log::batch::{BatchBuilder, BatchHeader, Codec, RecordIter, records};
 
 /// Answers bigger than this are refused; fetches ask for less.
 const FRAME_BYTES_MAX: usize = 256 << 20;
@@ -86,6 +86,21 @@ impl Fetched {
             rest = &rest[header.total_bytes.min(rest.len())..];
         }
         Ok((out, next))
+    }
+}
+
+impl Fetched {
+    /// The offset after the last whole batch, from the batches' heads alone; 0 without one.
+    pub fn end(&self) -> i64 {
+        let mut end = 0;
+        let mut rest = &self.records[..];
+        while let Ok(header) = BatchHeader::parse(rest)
+            && header.total_bytes <= rest.len()
+        {
+            end = header.next_offset();
+            rest = &rest[header.total_bytes..];
+        }
+        end
     }
 }
 
