@@ -27,6 +27,9 @@ pub struct PlanConfig {
     pub sink_partitions: Option<u32>,
     /// `ksql.sink.replicas`
     pub sink_replicas: Option<i16>,
+    /// `ksql.new.query.planner.enabled`: the result of a plain projection has the key columns that are
+    /// selected, in that order, be it none.
+    pub key_as_selected: bool,
     /// `ksql.service.id`: part of the names of internal topics.
     pub service_id: String,
     /// The number a new query gets in its id, if it shall not be the catalog's own count.
@@ -44,6 +47,7 @@ impl Default for PlanConfig {
             emit_final: true,
             sink_partitions: None,
             sink_replicas: None,
+            key_as_selected: false,
             service_id: "default_".to_owned(),
             query_number: None,
         }
@@ -74,6 +78,9 @@ impl PlanConfig {
                 self.table_scan = parse(name, value, "true or false")?;
             }
             "suppress.enabled" => self.emit_final = parse(name, value, "true or false")?,
+            "new.query.planner.enabled" => {
+                self.key_as_selected = parse(name, value, "true or false")?;
+            }
             "sink.partitions" => {
                 self.sink_partitions = Some(parse(name, value, "a whole number")?);
             }

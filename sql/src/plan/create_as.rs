@@ -1,9 +1,9 @@
 //! CREATE STREAM/TABLE AS SELECT, and push queries: a planned query and its sink.
 
-use crate::catalog::{CatalogChange, PersistentKind, QueryEntry, Relation};
+use crate::catalog::{CatalogChange, FormatKind, PersistentKind, QueryEntry, Relation};
 use crate::error::{ErrorKind, Result, SqlError};
 use crate::plan::create_source::{cleanup, exists_already, kind_name};
-use crate::plan::properties::{RelationProperties, timestamp_column};
+use crate::plan::properties::{FormatProperties, RelationProperties, timestamp_column};
 use crate::plan::query::{self, PlannedQuery, Purpose};
 use crate::plan::{
     Context, Dataflow, DdlPlan, Op, Plan, QueryPlan, Sink, Step, TopicSpec, formats, replace,
@@ -25,7 +25,8 @@ pub(super) fn plan(create: &CreateAs, text: &str, context: Context<'_>) -> Resul
     }
     no_limit(&create.query)?;
     let properties = RelationProperties::read(&create.properties, true)?;
-    let planned = query::plan(&create.query, Purpose::Persistent, context)?;
+    let purpose = Purpose::Persistent { timestamp: properties.timestamp.as_ref() };
+    let planned = query::plan(&create.query, purpose, context)?;
     check_kind(create, &planned)?;
     let (mut relation, sink) = sink(create, text, &properties, &planned, context)?;
     let replaced = existing.and_then(|e| e.created_by.clone());
@@ -96,7 +97,8 @@ fn sink(
 ) -> Result<(Relation, Sink)> {
     let config = context.config;
     let schema = planned.schema.clone();
-    if planned.key_dropped && properties.key_format.is_some() {
+    let stated = properties.key_format.is_some_and(|f| f != FormatKind::None);
+    if planned.key_dropped && stated {
         return Err(SqlError::new(
             ErrorKind::KeyFormatWithoutKey,
             "a key format is given, but PARTITION BY NULL leaves no key",
@@ -104,7 +106,7 @@ fn sink(
         ));
     }
     let inherited = if planned.key_dropped {
-        super::properties::FormatProperties::new(crate::catalog::FormatKind::None)
+        FormatProperties::new(FormatKind::None)
     } else {
         formats::for_sink_key(planned.key_format, &schema.key, config.default_key_format)
     };

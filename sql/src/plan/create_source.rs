@@ -285,10 +285,10 @@ fn check_columns(
             .at(create.name.span));
         }
     }
-    if stored.value.is_empty() {
+    if create.columns.is_empty() {
         return Err(SqlError::new(
             ErrorKind::ColumnsMissing,
-            format!("no value columns are declared, and {} brings none", value.kind),
+            format!("no columns are declared, and {} brings none", value.kind),
             "List the columns.",
         )
         .at(create.name.span));

@@ -21,7 +21,7 @@ pub(super) fn plan_select(
     check_target(&relation).map_err(|e| e.at(target.span))?;
     no_limit(select)?;
     let asked_id = query_id(properties, context)?;
-    let planned = query::plan(select, Purpose::Persistent, context)?;
+    let planned = query::plan(select, Purpose::Persistent { timestamp: None }, context)?;
     if planned.kind != RelationKind::Stream {
         return Err(mismatch("the query gives a table", &relation));
     }

@@ -123,8 +123,12 @@ fn read_criterion(join: &Join, source: usize, universe: &Universe) -> Result<(Ex
         _ => return Err(invalid_criterion("ON is no equality").at(span)),
     };
     let scope = ClauseScope { universe, visible: source + 1, clause: Clause::On };
-    let a = expr::bind(a, &scope).map_err(|e| e.at(span))?;
-    let b = expr::bind(b, &scope).map_err(|e| e.at(span))?;
+    let (a, b) = match (expr::bind(a, &scope), expr::bind(b, &scope)) {
+        (Ok(a), Ok(b)) => (a, b),
+        // A name that exists nowhere says more than one that exists twice.
+        (Err(a), Err(b)) if a.kind == ErrorKind::AmbiguousColumn => return Err(b.at(span)),
+        (Err(e), _) | (_, Err(e)) => return Err(e.at(span)),
+    };
     let (of_a, of_b) = (one_source(&a, universe), one_source(&b, universe));
     let (Some(of_a), Some(of_b)) = (of_a, of_b) else {
         let text = format!("a side of {a} = {b} does not refer to exactly one source");

@@ -17,13 +17,39 @@ pub(super) enum KeyReason {
     Partitioning,
 }
 
-/// For each key column the number of the item that selects it.
+/// A key column of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyItem {
+    /// Which of the key columns before the projection.
+    pub key: usize,
+    /// The selected item that it is; `None` when rows go to a client, who sees values only.
+    pub item: Option<usize>,
+}
+
+/// Whether the n-th item is in the key, so not in the value.
+pub(super) fn is_key_item(keys: &[KeyItem], n: usize) -> bool {
+    keys.iter().any(|k| k.item == Some(n))
+}
+
+/// For each key column the item that selects it.
 pub(super) fn find_in_projection(
     keys: &[KeyColumn],
     items: &[Item],
     reason: KeyReason,
-) -> Result<Vec<usize>> {
-    keys.iter().map(|key| find_one(key, items, reason)).collect()
+) -> Result<Vec<KeyItem>> {
+    let find = |(key, column)| {
+        Ok(KeyItem { key, item: Some(find_one(column, items, reason)?) })
+    };
+    keys.iter().enumerate().map(find).collect()
+}
+
+/// ksqlDB's "new planner": the key columns that are selected, in the order of the SELECT list.
+pub(super) fn as_selected(keys: &[KeyColumn], items: &[Item]) -> Vec<KeyItem> {
+    let key_of = |(n, item): (usize, &Item)| {
+        let key = keys.iter().position(|k| k.viable.contains(&item.expr))?;
+        Some(KeyItem { key, item: Some(n) })
+    };
+    items.iter().enumerate().filter_map(key_of).collect()
 }
 
 fn find_one(key: &KeyColumn, items: &[Item], reason: KeyReason) -> Result<usize> {

@@ -6,8 +6,8 @@ use sqlparser::ast::{AccessExpr, Expr as Ast};
 
 use crate::error::{ErrorKind, Result, Span, SqlError};
 use crate::expr::{self, Expr};
-use crate::plan::names::NameSource;
-use crate::plan::scope::{Clause, ClauseScope, ColumnId, SourceColumns, Universe};
+use crate::plan::names::{self, NameSource};
+use crate::plan::scope::{Clause, ClauseScope, ColumnId, Origin, SourceColumns, Universe};
 use crate::syntax::ast::SelectItem;
 use crate::types::SqlType;
 
@@ -32,19 +32,25 @@ pub(super) enum Stars {
     Client,
 }
 
-/// Binds and names the SELECT list.
+/// Binds and names the SELECT list. A `*` of a query with PARTITION BY includes the expressions of
+/// `partition`.
 pub(super) fn items(
     list: &[SelectItem],
     universe: &Universe,
     names: &mut NameSource,
     clause: Clause,
     stars: Stars,
+    partition: &[Expr],
 ) -> Result<Vec<Item>> {
     let scope = ClauseScope::new(universe, clause);
     let mut items = Vec::with_capacity(list.len());
     for item in list {
         match item {
             SelectItem::Star(span) => {
+                for expr in partition.iter().filter(|p| !is_stored(p, universe)) {
+                    let (name, ty) = (key_name(expr, names), expr.typed()?);
+                    items.push(Item { name, expr: expr.clone(), ty, span: *span });
+                }
                 if let Some(key) = universe.join_key_id() {
                     items.push(column(universe, key, *span)?);
                 }
@@ -73,6 +79,31 @@ pub(super) fn items(
         }
     }
     Ok(items)
+}
+
+fn is_stored(expr: &Expr, universe: &Universe) -> bool {
+    match expr {
+        Expr::Column { index, .. } => {
+            matches!(universe.column(*index).origin, Origin::Stored { .. })
+        }
+        _ => false,
+    }
+}
+
+/// Refuses reserved names for selected columns, before anything is looked up.
+pub(super) fn check_reserved(list: &[SelectItem], universe: &Universe) -> Result<()> {
+    for item in list {
+        let SelectItem::Expr { expr: ast, alias } = item else { continue };
+        match (alias, ast) {
+            (Some(alias), _) => names::check_not_reserved(&alias.text, alias.span)?,
+            (None, Ast::Identifier(_) | Ast::CompoundIdentifier(_)) => {
+                let name = default_name(ast, universe, &mut NameSource::default());
+                names::check_not_reserved(&name, crate::syntax::span_of(ast))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn column(universe: &Universe, id: ColumnId, span: Option<Span>) -> Result<Item> {

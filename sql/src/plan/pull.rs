@@ -21,7 +21,7 @@ pub(super) fn plan(select: &Query, context: Context<'_>) -> Result<Plan> {
     let relation = query::find_relation(&select.from.name, context)?;
     let universe = Universe::new(vec![(select.from.alias.clone(), relation.clone())]);
     let mut names = NameSource::new(relation.schema.columns().map(|c| c.name.as_str()));
-    let items = project::items(&select.items, &universe, &mut names, Clause::Pull, Stars::Client)?;
+    let items = project::items(&select.items, &universe, &mut names, Clause::Pull, Stars::Client, &[])?;
     names::check_distinct(items.iter().map(|i| i.name.as_str()))?;
     let filter = select.filter.as_ref().map(|f| bind_filter(f, &universe, &relation)).transpose()?;
     if relation.kind == RelationKind::Table && !relation.is_materialized() {
@@ -283,10 +283,13 @@ fn constant_of(expr: &Expr, ty: &SqlType) -> Option<Expr> {
     Some(Expr::Cast { operand: Box::new(expr.clone()), ty: ty.clone() })
 }
 
-/// A single range on a single STRING key can be read in key order without a scan of the table.
+/// One range on a single STRING key can be read in key order without a scan of the table.
 fn is_key_range(disjuncts: &[Vec<&Expr>], key: &[ColumnId], relation: &Relation) -> bool {
     let ([conjuncts], [id]) = (disjuncts, key) else { return false };
-    let [Expr::Compare { op, left, right }] = conjuncts.as_slice() else { return false };
+    let mut on_key = conjuncts.iter().filter(|c| c.columns().contains(id));
+    let (Some(Expr::Compare { op, left, right }), None) = (on_key.next(), on_key.next()) else {
+        return false;
+    };
     let is_range = matches!(
         op,
         CompareOp::Less | CompareOp::LessOrEqual | CompareOp::Greater | CompareOp::GreaterOrEqual

@@ -15,10 +15,10 @@ use crate::expr::{self, Expr};
 use crate::plan::aggregate::{Grouping, settle_window};
 use crate::plan::flow::{Flow, KeyColumn, Steps};
 use crate::plan::joins::{self, JoinSpec};
-use crate::plan::keys::{self, KeyReason};
+use crate::plan::keys::{self, KeyItem, KeyReason, is_key_item};
 use crate::plan::names::{self, NameSource};
 use crate::plan::project::{self, Item, Stars};
-use crate::plan::properties::FormatProperties;
+use crate::plan::properties::{FormatProperties, TimestampProperty, timestamp_column};
 use crate::plan::scope::{Clause, ClauseScope, ColumnId, Origin, Universe};
 use crate::plan::suggest::did_you_mean;
 use crate::plan::{Context, Op, PseudoColumn, Source, Step};
@@ -27,9 +27,10 @@ use crate::types::{Column, Schema};
 
 /// What the query is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Its rows go to a topic; key columns must be selected.
-    Persistent,
+pub(super) enum Purpose<'a> {
+    /// Its rows go to a topic; key columns must be selected. The sink's TIMESTAMP is checked early:
+    /// a wrong one is reported before a missing key.
+    Persistent { timestamp: Option<&'a TimestampProperty> },
     /// Its rows go to a client.
     Push,
 }
@@ -61,8 +62,11 @@ struct Bound {
     items: Vec<Item>,
 }
 
-pub(super) fn plan(query: &Query, purpose: Purpose, context: Context<'_>) -> Result<PlannedQuery> {
+pub(super) fn plan(query: &Query, purpose: Purpose<'_>, context: Context<'_>) -> Result<PlannedQuery> {
     let universe = Universe::new(find_sources(query, purpose, context)?);
+    if purpose != Purpose::Push {
+        project::check_reserved(&query.items, &universe)?;
+    }
     let specs = joins::analyze(query, &universe, context)?;
     let mut names = NameSource::new(
         universe
@@ -73,13 +77,12 @@ pub(super) fn plan(query: &Query, purpose: Purpose, context: Context<'_>) -> Res
     );
     let bound = bind(query, &universe, &mut names, purpose)?;
     check_clauses(query, &bound, &universe, purpose)?;
-    check_names(&bound.items, purpose)?;
     QueryPlanner { query, purpose, context, universe: &universe, specs: &specs, names, bound }.build()
 }
 
 fn find_sources(
     query: &Query,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
     context: Context<'_>,
 ) -> Result<Vec<(Name, Arc<Relation>)>> {
     let refs = std::iter::once(&query.from).chain(query.joins.iter().map(|j| &j.source));
@@ -99,7 +102,7 @@ fn find_sources(
         }
         sources.push((source.alias.clone(), relation));
     }
-    if purpose == Purpose::Persistent {
+    if purpose != Purpose::Push {
         let windowed =
             |r: &Relation| r.kind == RelationKind::Table && r.window.is_some();
         if let Some((_, relation)) = sources.iter().find(|(_, r)| windowed(r)) {
@@ -131,7 +134,7 @@ fn bind(
     query: &Query,
     universe: &Universe,
     names: &mut NameSource,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
 ) -> Result<Bound> {
     let bind_one = |ast: &Ast, clause| {
         expr::bind(ast, &ClauseScope::new(universe, clause))
@@ -161,10 +164,11 @@ fn bind(
     };
     let stars = match (query.partition_by.is_empty(), purpose) {
         (false, _) => Stars::Partitioned,
-        (true, Purpose::Persistent) => Stars::Plain,
+        (true, Purpose::Persistent { .. }) => Stars::Plain,
         (true, Purpose::Push) => Stars::Client,
     };
-    let items = project::items(&query.items, universe, names, Clause::Select, stars)?;
+    let items =
+        project::items(&query.items, universe, names, Clause::Select, stars, &partition)?;
     let having = query.having.as_ref().map(|e| bind_condition(e, Clause::Having)).transpose()?;
     check_list("GROUP BY", &group)?;
     check_list("PARTITION BY", &partition)?;
@@ -200,7 +204,7 @@ fn check_list(clause: &str, list: &[Expr]) -> Result<()> {
 }
 
 /// Rules about which clauses go together.
-fn check_clauses(query: &Query, bound: &Bound, universe: &Universe, purpose: Purpose) -> Result<()> {
+fn check_clauses(query: &Query, bound: &Bound, universe: &Universe, purpose: Purpose<'_>) -> Result<()> {
     let aggregates = universe.aggregates();
     let table_source = universe.sources.iter().all(|s| s.relation.kind == RelationKind::Table);
     let error = |kind, message: &str, remedy: &str| Err(SqlError::new(kind, message, remedy));
@@ -211,7 +215,7 @@ fn check_clauses(query: &Query, bound: &Bound, universe: &Universe, purpose: Pur
             "Add one, such as COUNT(*), or drop GROUP BY.",
         );
     }
-    if !aggregates.is_empty() && bound.group.is_empty() && purpose == Purpose::Persistent {
+    if !aggregates.is_empty() && bound.group.is_empty() && purpose != Purpose::Push {
         return error(
             ErrorKind::AggregateWithoutGroupBy,
             "an aggregate, but no GROUP BY",
@@ -270,16 +274,9 @@ fn check_table_functions_in_case(items: &[Item], universe: &Universe) -> Result<
     Ok(())
 }
 
-fn check_names(items: &[Item], purpose: Purpose) -> Result<()> {
-    if purpose == Purpose::Push {
-        return Ok(());
-    }
-    items.iter().try_for_each(|i| names::check_not_reserved(&i.name, i.span))
-}
-
 struct QueryPlanner<'a> {
     query: &'a Query,
-    purpose: Purpose,
+    purpose: Purpose<'a>,
     context: Context<'a>,
     universe: &'a Universe,
     specs: &'a [JoinSpec],
@@ -297,9 +294,14 @@ impl QueryPlanner<'_> {
                 grouping.check_expr(expr, self.universe)?;
             }
         }
+        let as_selected = self.context.config.key_as_selected && reason == KeyReason::Source;
         let key_items = match self.purpose {
-            Purpose::Persistent => keys::find_in_projection(&keys, &self.bound.items, reason)?,
-            Purpose::Push => vec![],
+            Purpose::Persistent { .. } if as_selected => keys::as_selected(&keys, &self.bound.items),
+            Purpose::Persistent { timestamp } => {
+                timestamp_column(timestamp, &self.selected())?;
+                keys::find_in_projection(&keys, &self.bound.items, reason)?
+            }
+            Purpose::Push => (0..keys.len()).map(|key| KeyItem { key, item: None }).collect(),
         };
         self.check_value_formats()?;
 
@@ -377,6 +379,12 @@ impl QueryPlanner<'_> {
         }
     }
 
+    /// All selected columns, whatever their part.
+    fn selected(&self) -> Schema {
+        let column = |i: &Item| Column::new(i.name.clone(), i.ty.clone());
+        Schema { key: vec![], value: self.bound.items.iter().map(column).collect() }
+    }
+
     fn check_value_formats(&self) -> Result<()> {
         let kafka = |r: &Relation| r.value_format.kind == FormatKind::Kafka;
         let join = !self.specs.is_empty();
@@ -395,10 +403,10 @@ impl QueryPlanner<'_> {
 
     /// The columns that the clauses after the joins use. A key column that is only selected needs no
     /// copy in the value.
-    fn needed(&self, key_items: &[usize], grouping: Option<&Grouping>) -> HashSet<ColumnId> {
+    fn needed(&self, key_items: &[KeyItem], grouping: Option<&Grouping>) -> HashSet<ColumnId> {
         let mut needed = HashSet::new();
         for (n, item) in self.bound.items.iter().enumerate() {
-            if !key_items.contains(&n) {
+            if !is_key_item(key_items, n) {
                 needed.extend(item.expr.columns());
             }
         }
@@ -493,7 +501,7 @@ impl QueryPlanner<'_> {
     fn partition_by(
         &mut self,
         mut flow: Flow,
-        key_items: &[usize],
+        key_items: &[KeyItem],
         steps: &mut Steps,
     ) -> Result<Flow> {
         let same = flow.keys.len() == self.bound.partition.len()
@@ -514,11 +522,11 @@ impl QueryPlanner<'_> {
     }
 
     /// Old key columns that the projection uses go into the value, for PARTITION BY gives them up.
-    fn copy_old_key(&self, flow: Flow, key_items: &[usize], steps: &mut Steps) -> Result<Flow> {
+    fn copy_old_key(&self, flow: Flow, key_items: &[KeyItem], steps: &mut Steps) -> Result<Flow> {
         let key_len = steps.schema(&flow).key.len();
         let mut used: Vec<ColumnId> = Vec::new();
         for (n, item) in self.bound.items.iter().enumerate() {
-            if !key_items.contains(&n) {
+            if !is_key_item(key_items, n) {
                 used.extend(item.expr.columns());
             }
         }
@@ -544,21 +552,21 @@ impl QueryPlanner<'_> {
     fn project(
         &self,
         flow: Flow,
-        key_items: &[usize],
+        key_items: &[KeyItem],
         grouping: Option<&Grouping>,
         steps: &mut Steps,
     ) -> Result<(Flow, Schema)> {
         let old_key = steps.schema(&flow).key.clone();
-        let name_of = |(n, c): (usize, &Column)| match key_items.get(n) {
-            Some(item) => Column::new(self.bound.items[*item].name.clone(), c.ty.clone()),
+        let name_of = |k: &KeyItem| match k.item {
+            Some(n) => Column::new(self.bound.items[n].name.clone(), old_key[k.key].ty.clone()),
             // Transient: no SQL name can clash with this one.
-            None => Column::new(format!("key {}", c.name), c.ty.clone()),
+            None => Column::new(format!("key {}", old_key[k.key].name), old_key[k.key].ty.clone()),
         };
-        let key: Vec<Column> = old_key.iter().enumerate().map(name_of).collect();
+        let key: Vec<Column> = key_items.iter().map(name_of).collect();
         let mut value = Vec::new();
         let mut exprs = Vec::new();
         for (n, item) in self.bound.items.iter().enumerate() {
-            if key_items.contains(&n) {
+            if is_key_item(key_items, n) {
                 continue;
             }
             exprs.push(match grouping {
@@ -569,7 +577,7 @@ impl QueryPlanner<'_> {
         }
         let schema = Schema { key, value };
         self.check_result(&schema)?;
-        let op = Op::Project { key: (0..schema.key.len()).collect(), values: exprs };
+        let op = Op::Project { key: key_items.iter().map(|k| k.key).collect(), values: exprs };
         let step = steps.after(&flow, "Project", op, schema.clone());
         Ok((Flow { step, place: HashMap::new(), keys: flow.keys }, schema))
     }
