@@ -166,7 +166,7 @@ pub struct Name {
     pub span: Option<Span>,
 }
 
-/// `WITH (name = literal, …)`, names upper case, in order as written.
+/// `WITH (name = literal, …)`, in order as written; names upper case, those of connectors as written.
 #[derive(Clone, Debug, Default)]
 pub struct Properties(pub Vec<Property>);
 

@@ -68,7 +68,7 @@ fn read_create_connector(cursor: &mut Cursor<'_>, kind: ConnectorKind) -> Result
     let if_not_exists = cursor.eat_words(&["IF", "NOT", "EXISTS"]);
     let name = cursor.name("a name for the connector")?;
     cursor.expect_word("WITH")?;
-    let properties = read_properties(cursor)?;
+    let properties = read_properties(cursor, Names::AsWritten)?;
     Ok(Statement::CreateConnector { kind, if_not_exists, name, properties })
 }
 
@@ -110,7 +110,7 @@ fn read_create_relation(
 
 /// The name of a new stream or table: `[A-Za-z0-9_-]`, since topics and query ids are made of it.
 fn read_new_name(cursor: &mut Cursor<'_>) -> Result<Name> {
-    let name = cursor.name("a name for it")?;
+    let name = cursor.name("a name for the stream or table")?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.text.is_empty() && name.text.chars().all(allowed) {
         return Ok(name);
@@ -190,15 +190,26 @@ fn read_header(cursor: &mut Cursor<'_>, ty: &SqlType) -> Result<Option<HeaderCol
 
 /// `WITH (…)`, if it is there.
 pub(super) fn read_optional_properties(cursor: &mut Cursor<'_>) -> Result<Properties> {
-    if cursor.eat_word("WITH") { read_properties(cursor) } else { Ok(Properties::default()) }
+    if cursor.eat_word("WITH") {
+        read_properties(cursor, Names::Upper)
+    } else {
+        Ok(Properties::default())
+    }
+}
+
+/// Whether the names of properties ignore case: ours do, those of connectors do not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Upper,
+    AsWritten,
 }
 
 /// `(name = literal, …)`.
-fn read_properties(cursor: &mut Cursor<'_>) -> Result<Properties> {
+fn read_properties(cursor: &mut Cursor<'_>, case: Names) -> Result<Properties> {
     cursor.expect_symbol("(")?;
     let mut names = HashSet::new();
     let properties = cursor.list(|cursor| {
-        let property = read_property(cursor)?;
+        let property = read_property(cursor, case)?;
         if names.insert(property.name.clone()) {
             return Ok(property);
         }
@@ -213,13 +224,20 @@ fn read_properties(cursor: &mut Cursor<'_>) -> Result<Properties> {
     Ok(Properties(properties))
 }
 
-fn read_property(cursor: &mut Cursor<'_>) -> Result<Property> {
-    let start = cursor.peek().span.start;
-    let name = if cursor.peek().kind == Kind::Text {
-        cursor.next().text.clone()
-    } else {
-        cursor.name("a property")?.text
+fn read_property(cursor: &mut Cursor<'_>, case: Names) -> Result<Property> {
+    let token = cursor.peek();
+    let start = token.span.start;
+    let mut name = match token.kind {
+        Kind::Text => cursor.next().text.clone(),
+        Kind::Word if case == Names::AsWritten => {
+            cursor.name("a property")?;
+            cursor.raw(token.span).to_owned()
+        }
+        _ => cursor.name("a property")?.text,
     };
+    if case == Names::Upper {
+        name.make_ascii_uppercase();
+    }
     cursor.expect_symbol("=")?;
     let sign = if cursor.eat_symbol("-") { "-" } else { "" };
     let literal = cursor.peek();
@@ -233,7 +251,7 @@ fn read_property(cursor: &mut Cursor<'_>) -> Result<Property> {
     cursor.next();
     let value = format!("{sign}{}", literal.text);
     let span = Some(cursor.span_since(start));
-    Ok(Property { name: name.to_ascii_uppercase(), value, quoted, span })
+    Ok(Property { name, value, quoted, span })
 }
 
 fn is_literal_word(word: &str) -> bool {

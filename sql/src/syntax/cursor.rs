@@ -11,8 +11,8 @@ use super::lexer::{Kind, Token};
 use super::types::TypeResolver;
 use crate::error::{ErrorKind, Result, Span, SqlError};
 
-/// How deep expressions and types may nest; keeps the recursion within a 2 MB stack.
-const DEPTH_MAX: usize = 100;
+/// How deep expressions and types may nest; keeps the recursion within a 2 MB stack, unoptimised too.
+const DEPTH_MAX: usize = 50;
 
 pub(super) struct Cursor<'a> {
     /// The text that all spans refer to.

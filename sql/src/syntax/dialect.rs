@@ -9,7 +9,7 @@
 //! | `a`, `` `a` ``, `"a"` | `Identifier`; `value` is normalised (upper case unless quoted), `quote_style` is `` Some('`') `` if it was quoted in either way |
 //! | `s.a` | `CompoundIdentifier([s, a])`, always two parts: source, column |
 //! | `a->b->c`, `a[1]`, `s.a->b[x]->c` | one flat `CompoundFieldAccess`: `root`, then `Dot(Identifier(field))` for `->` and `Subscript(Index { index })` for `[…]`; the root is never itself one |
-//! | `7`, `-7`, `0.50`, `1E3` | `Value(Number(text, false))`; text as written, with the sign if `-` stood directly before the digits as an operand. No point and no exponent: integer (checked to fit BIGINT). A point: DECIMAL of the written precision and scale. An exponent: DOUBLE (checked to be finite) |
+//! | `7`, `-7`, `0.50`, `1E3` | `Value(Number(text, false))`; text as written (an exponent's `E` in upper case), with the sign if `-` stood directly before the digits as an operand. No point and no exponent: integer (checked to fit BIGINT). A point: DECIMAL of the written precision and scale. An exponent: DOUBLE (checked to be finite) |
 //! | `'it''s'` | `Value(SingleQuotedString("it's"))` |
 //! | `TRUE`, `FALSE`, `NULL` | `Value(Boolean(_))`, `Value(Null)` |
 //! | `DECIMAL '1.2'`, `DATE '…'`, `TIME '…'`, `TIMESTAMP '…'` | `TypedString`; `data_type` is `Custom` with that word, `value` a `SingleQuotedString` |
@@ -94,10 +94,10 @@ pub(super) fn value(value: Value, span: Span) -> ValueWithSpan {
     ValueWithSpan { value, span: to_parser_span(span) }
 }
 
-pub(super) fn cast(operand: Expr, ty: &SqlType, span: Span) -> Expr {
+pub(super) fn cast(operand: Box<Expr>, ty: &SqlType, span: Span) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
-        expr: Box::new(operand),
+        expr: operand,
         data_type: data_type(ty.to_string(), span),
         array: false,
         format: None,

@@ -5,7 +5,7 @@ use sqlparser::ast::{
 };
 
 use super::cursor::Cursor;
-use super::expressions::read_expr;
+use super::expressions::read_boxed;
 use crate::error::Result;
 
 /// A lambda, if one starts here.
@@ -21,7 +21,7 @@ pub(super) fn read_lambda(cursor: &mut Cursor<'_>) -> Result<Option<Expr>> {
         return Ok(None);
     };
     cursor.expect_symbol("=>")?;
-    let body = Box::new(read_expr(cursor)?);
+    let body = read_boxed(cursor)?;
     Ok(Some(Expr::Lambda(LambdaFunction { params, body, syntax: LambdaSyntax::Arrow })))
 }
 

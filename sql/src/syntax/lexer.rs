@@ -34,6 +34,14 @@ pub(super) enum Kind {
     End,
 }
 
+/// Whether a token of this kind is a number.
+pub(super) fn is_number(kind: Kind) -> bool {
+    match kind {
+        Kind::Integer | Kind::Decimal | Kind::Double => true,
+        _ => false,
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Token {
     pub(super) kind: Kind,
@@ -47,13 +55,9 @@ impl Token {
     }
 
     pub(super) fn is_symbol(&self, symbol: &str) -> bool {
-        self.kind != Kind::End && self.symbol() == Some(symbol)
-    }
-
-    fn symbol(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Symbol(symbol) => Some(symbol),
-            _ => None,
+            Kind::Symbol(own) => own == symbol,
+            _ => false,
         }
     }
 }

@@ -25,19 +25,28 @@ const CLAUSES: &[&[&str]] = &[
     &["LIMIT"],
 ];
 
-/// Clauses of other dialects, worth an answer of their own.
-const FOREIGN_CLAUSES: &[&[&str]] = &[
+/// What other dialects have there, worth an answer of its own.
+const FOREIGN: &[&[&str]] = &[
     &["ORDER", "BY"],
-    &["UNION"],
-    &["INTERSECT"],
-    &["EXCEPT"],
-    &["OFFSET"],
-    &["FETCH"],
-    &["QUALIFY"],
+    &["UNION", "SELECT"],
+    &["UNION", "ALL"],
+    &["INTERSECT", "SELECT"],
+    &["EXCEPT", "SELECT"],
+    &["FETCH", "FIRST"],
+    &["CROSS", "JOIN"],
+    &["NATURAL", "JOIN"],
 ];
 
 pub(super) fn read_query(cursor: &mut Cursor<'_>) -> Result<Query> {
     cursor.expect_word("SELECT")?;
+    if cursor.at_word("DISTINCT") {
+        let error = SqlError::new(
+            ErrorKind::Syntax,
+            "there is no SELECT DISTINCT",
+            "GROUP BY the columns into a table.",
+        );
+        return Err(error.at(Some(cursor.peek().span)));
+    }
     let items = cursor.list(read_item)?;
     cursor.expect_word("FROM")?;
     let from = read_source(cursor)?;
@@ -63,15 +72,18 @@ pub(super) fn read_query(cursor: &mut Cursor<'_>) -> Result<Query> {
         }
         read_clause(cursor, clause, &mut query)?;
     }
-    match FOREIGN_CLAUSES.iter().find(|words| cursor.at_words(words)) {
-        None => Ok(query),
-        Some(words) => Err(SqlError::new(
-            ErrorKind::Syntax,
-            format!("there is no {} clause", words.join(" ")),
-            "Leave it out.",
-        )
-        .at(Some(cursor.peek().span))),
-    }
+    refuse_foreign(cursor)?;
+    Ok(query)
+}
+
+fn at_foreign(cursor: &Cursor<'_>) -> Option<&'static [&'static str]> {
+    FOREIGN.iter().copied().find(|words| cursor.at_words(words))
+}
+
+fn refuse_foreign(cursor: &Cursor<'_>) -> Result<()> {
+    let Some(words) = at_foreign(cursor) else { return Ok(()) };
+    let message = format!("there is no {}", words.join(" "));
+    Err(SqlError::new(ErrorKind::Syntax, message, "Leave it out.").at(Some(cursor.peek().span)))
 }
 
 fn check_order(cursor: &Cursor<'_>, last: Option<usize>, clause: usize) -> Result<()> {
@@ -114,7 +126,7 @@ fn read_item(cursor: &mut Cursor<'_>) -> Result<SelectItem> {
     if cursor.at_symbol("->") {
         return read_struct_star(cursor, expr);
     }
-    let alias = read_alias(cursor, "an alias")?;
+    let alias = read_alias(cursor)?;
     Ok(SelectItem::Expr { expr, alias })
 }
 
@@ -135,16 +147,19 @@ fn read_struct_star(cursor: &mut Cursor<'_>, base: Expr) -> Result<SelectItem> {
 }
 
 /// `[AS] name`.
-fn read_alias(cursor: &mut Cursor<'_>, what: &str) -> Result<Option<Name>> {
-    // `EMIT` and `PARTITION` are not reserved, but here they start a clause.
-    let clause = cursor.at_words(&["PARTITION", "BY"])
-        || cursor.at_words(&["EMIT", "CHANGES"])
-        || cursor.at_words(&["EMIT", "FINAL"])
-        || FOREIGN_CLAUSES.iter().any(|words| cursor.at_words(words));
-    if cursor.eat_word("AS") || (!clause && cursor.at_identifier()) {
-        return cursor.name(what).map(Some);
+fn read_alias(cursor: &mut Cursor<'_>) -> Result<Option<Name>> {
+    if cursor.eat_word("AS") || cursor.at_identifier() {
+        return cursor.name("an alias").map(Some);
     }
     Ok(None)
+}
+
+/// Words that are not reserved, but behind a source begin something else than an alias.
+fn at_clause(cursor: &Cursor<'_>) -> bool {
+    cursor.at_word("EMIT")
+        || cursor.at_words(&["PARTITION", "BY"])
+        || cursor.at_words(&["GRACE", "PERIOD"])
+        || at_foreign(cursor).is_some()
 }
 
 fn read_source(cursor: &mut Cursor<'_>) -> Result<SourceRef> {
@@ -165,7 +180,8 @@ fn read_source(cursor: &mut Cursor<'_>) -> Result<SourceRef> {
         )
         .at(name.span));
     }
-    let alias = read_alias(cursor, "an alias")?.unwrap_or_else(|| name.clone());
+    let alias = if at_clause(cursor) { None } else { read_alias(cursor)? };
+    let alias = alias.unwrap_or_else(|| name.clone());
     Ok(SourceRef { name, alias })
 }
 
@@ -183,6 +199,7 @@ fn read_joins(cursor: &mut Cursor<'_>) -> Result<Vec<Join>> {
         let on = read_expr(cursor)?;
         joins.push(Join { kind, source, within, on, span: Some(cursor.span_since(start)) });
     }
+    refuse_foreign(cursor)?;
     if cursor.at_symbol(",") {
         return Err(SqlError::new(
             ErrorKind::Syntax,
@@ -361,7 +378,7 @@ fn read_grouping(cursor: &mut Cursor<'_>, clause: &str) -> Result<Vec<Expr>> {
 }
 
 fn ends_grouping(cursor: &Cursor<'_>) -> bool {
-    cursor.at_end() || CLAUSES.iter().chain(FOREIGN_CLAUSES).any(|words| cursor.at_words(words))
+    cursor.at_end() || CLAUSES.iter().chain(FOREIGN).any(|words| cursor.at_words(words))
 }
 
 fn read_emit(cursor: &mut Cursor<'_>) -> Result<Emit> {

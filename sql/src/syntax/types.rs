@@ -48,7 +48,7 @@ pub fn parse_type_with(text: &str, types: &dyn TypeResolver) -> Result<SqlType> 
 }
 
 /// Deeper types are refused; keeps every walk over a type within the stack.
-const DEPTH_MAX: usize = 50;
+const DEPTH_MAX: usize = 40;
 /// Larger types are refused: custom types made of custom types would grow exponentially.
 const NODES_MAX: usize = 10_000;
 
@@ -171,7 +171,7 @@ fn read_decimal(cursor: &mut Cursor<'_>) -> Result<SqlType> {
     if precision == 0 || scale > precision {
         return Err(SqlError::new(
             ErrorKind::Syntax,
-            format!("DECIMAL({precision}, {scale}) cannot be"),
+            format!("there is no DECIMAL({precision}, {scale})"),
             "Give at least one digit in all, and at most that many after the point.",
         )
         .at(span));
@@ -204,15 +204,20 @@ pub(super) fn out_of_range(number: &str, span: Span) -> SqlError {
     .at(Some(span))
 }
 
+/// `255` or the word `STRING`, as in `VARCHAR(255)`.
+fn read_parameter(cursor: &mut Cursor<'_>) -> Result<()> {
+    if cursor.eat_word("STRING") {
+        return Ok(());
+    }
+    read_digits(cursor, "a length").map(|_| ())
+}
+
 fn read_named(cursor: &mut Cursor<'_>) -> Result<SqlType> {
     let name = cursor.name("a type")?;
-    if cursor.at_symbol("(") {
-        return Err(SqlError::new(
-            ErrorKind::Syntax,
-            format!("the type {} takes no parameters", name.text),
-            "Leave the parentheses out.",
-        )
-        .at(Some(cursor.peek().span)));
+    if cursor.eat_symbol("(") {
+        // A length says nothing here: ksqlDB accepts and forgets it.
+        cursor.list(read_parameter)?;
+        cursor.expect_symbol(")")?;
     }
     let built_in = match name.text.as_str() {
         "BOOLEAN" => Some(SqlType::Boolean),

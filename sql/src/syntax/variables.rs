@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lexer::{Kind, TEXT_BYTES_MAX, Token, tokenize};
+use super::lexer::{Kind, TEXT_BYTES_MAX, Token, is_number, tokenize};
 use crate::error::{ErrorKind, Result, Span, SqlError};
 
 /// The variables of a session. Names keep the case they were first defined in, and ignore it.
@@ -157,13 +157,6 @@ fn is_plain(kind: Kind) -> bool {
     match kind {
         Kind::Word | Kind::DigitWord | Kind::Quoted | Kind::Text => true,
         _ => is_number(kind),
-    }
-}
-
-fn is_number(kind: Kind) -> bool {
-    match kind {
-        Kind::Integer | Kind::Decimal | Kind::Double => true,
-        _ => false,
     }
 }
 
