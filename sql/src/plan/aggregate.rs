@@ -4,14 +4,14 @@
 //! remains must be made of grouping expressions: each such part becomes a key column of the
 //! aggregate step, and any column left over is refused.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::catalog::{FormatKind, KeyWindow};
 use crate::error::{ErrorKind, Result, SqlError};
 use crate::expr::{AggregateCall, AggregateFunction, Expr, supports_table};
 use crate::plan::flow::{Flow, KeyColumn, Steps};
 use crate::plan::names::NameSource;
-use crate::plan::project::key_name;
+use crate::plan::project::{Item, key_name};
 use crate::plan::scope::{ColumnId, Universe};
 use crate::plan::{Aggregate, AggregateWindow, Op, Step, windows};
 use crate::syntax::ast::RelationKind;
@@ -56,7 +56,10 @@ impl Grouping {
         {
             return Err(SqlError::new(
                 ErrorKind::AggregateStateUnsupportedByFormat,
-                format!("the source's value format DELIMITED cannot hold the state of {}", call.text),
+                format!(
+                    "the source's value format DELIMITED cannot hold the state of {}",
+                    call.text
+                ),
                 "Copy the source into a format with nested types, such as JSON.",
             ));
         }
@@ -68,11 +71,11 @@ impl Grouping {
         &self,
         flow: &Flow,
         universe: &Universe,
+        items: &[Item],
         names: &mut NameSource,
         steps: &mut Steps,
     ) -> Result<Flow> {
-        let group =
-            self.group.iter().map(|g| flow.localize_key(g)).collect::<Result<Vec<_>>>()?;
+        let group = self.group.iter().map(|g| flow.localize_key(g)).collect::<Result<Vec<_>>>()?;
         let mut calls = Vec::with_capacity(self.calls.len());
         let mut place = HashMap::new();
         let mut value = Vec::new();
@@ -92,7 +95,7 @@ impl Grouping {
         }
         let mut key = Vec::with_capacity(group.len());
         for expr in &self.group {
-            key.push(Column::new(key_name(expr, names), expr.typed()?));
+            key.push(Column::new(key_name(expr, items, names), expr.typed()?));
         }
         let op = Op::Aggregate(Aggregate {
             group,
@@ -113,40 +116,51 @@ impl Grouping {
         Ok(Flow { step, place, keys })
     }
 
-    /// `expr` over the aggregate step's rows.
-    pub(super) fn over_result(&self, expr: &Expr, flow: &Flow) -> Result<Expr> {
-        let mut foreign = None;
-        let local = expr.rewrite(&mut |e| {
-            if let Some(index) = self.group.iter().position(|g| g == e) {
-                return Some(Expr::Column { index, name: e.to_string(), ty: e.ty()? });
-            }
-            let Expr::Column { index: id, name, ty } = e else { return None };
-            let place = flow.place.get(id).copied();
-            if place.is_none() {
-                foreign = Some(name.clone());
-            }
-            Some(Expr::Column { index: place.unwrap_or(*id), name: name.clone(), ty: ty.clone() })
-        });
+    /// `expr` over the aggregate step's rows, whose columns `schema` names.
+    pub(super) fn over_result(&self, expr: &Expr, flow: &Flow, schema: &Schema) -> Result<Expr> {
+        let (local, foreign) = self.rewrite(expr, &flow.place, schema);
         match foreign {
             None => Ok(local),
-            Some(name) => Err(SqlError::new(
-                ErrorKind::ExpressionNotInGroupBy,
-                format!("{name} in {expr} is neither aggregated nor grouped by"),
-                format!("Add {name} to GROUP BY, or aggregate it."),
-            )),
+            Some(_) => flow.localize(expr),
         }
     }
 
     /// Refuses what is neither aggregated nor made of grouping expressions, before steps are laid.
     pub(super) fn check_expr(&self, expr: &Expr, universe: &Universe) -> Result<()> {
-        let made: HashSet<ColumnId> = self
-            .calls
-            .iter()
-            .map(|(id, _)| *id)
-            .chain(universe.used_bounds().into_iter().flat_map(|(s, e)| [s, e]))
-            .collect();
-        let place = made.into_iter().map(|id| (id, 0)).collect();
-        self.over_result(expr, &Flow { step: 0, place, keys: vec![] }).map(|_| ())
+        let bounds = universe.used_bounds().into_iter().flat_map(|(start, end)| [start, end]);
+        let place = self.calls.iter().map(|(id, _)| *id).chain(bounds).map(|id| (id, 0)).collect();
+        let (_, Some(foreign)) = self.rewrite(expr, &place, &Schema::default()) else {
+            return Ok(());
+        };
+        let (column, whole) = (universe.text(&universe.expr(foreign)), universe.text(expr));
+        let within = if column == whole { String::new() } else { format!(" in {whole}") };
+        Err(SqlError::new(
+            ErrorKind::ExpressionNotInGroupBy,
+            format!("{column}{within} is neither aggregated nor grouped by"),
+            format!("Add {column} to GROUP BY, or aggregate it."),
+        ))
+    }
+
+    /// Grouping expressions become key columns, placed columns their places; and a column that is
+    /// neither, if there is one.
+    fn rewrite(
+        &self,
+        expr: &Expr,
+        place: &HashMap<ColumnId, usize>,
+        schema: &Schema,
+    ) -> (Expr, Option<ColumnId>) {
+        let mut foreign = None;
+        let local = expr.rewrite(&mut |e| {
+            if let Some(index) = self.group.iter().position(|g| g == e) {
+                let name = schema.key.get(index).map_or(String::new(), |c| c.name.clone());
+                return Some(Expr::Column { index, name, ty: e.ty()? });
+            }
+            let Expr::Column { index: id, name, ty } = e else { return None };
+            let at = place.get(id).copied();
+            foreign = foreign.or(if at.is_none() { Some(*id) } else { None });
+            Some(Expr::Column { index: at.unwrap_or(*id), name: name.clone(), ty: ty.clone() })
+        });
+        (local, foreign)
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::catalog::{CatalogChange, Relation};
 use crate::error::{ErrorKind, Result, SqlError};
 use crate::plan::create_source::kind_name;
-use crate::plan::{Context, DdlPlan, Plan, create_source, drop, formats, names, query, replace};
 use crate::plan::properties::FormatProperties;
+use crate::plan::{Context, DdlPlan, Plan, create_source, drop, formats, names, query, replace};
 use crate::syntax::ast::{ColumnDef, ColumnRole, Name, RelationKind};
 use crate::types::Column;
 
@@ -43,7 +43,7 @@ pub(super) fn plan(
         }
         new.schema.value.push(Column::new(column.name.text.clone(), column.ty.clone()));
     }
-    names::check_distinct(new.schema.columns().map(|c| c.name.as_str()))?;
+    names::check_distinct(new.schema.columns().map(|c| (c.name.as_str(), name.span)))?;
     let of = |f: &crate::catalog::Format| FormatProperties { kind: f.kind, delimiter: f.delimiter };
     let (key, value) = (of(&relation.key_format), of(&relation.value_format));
     let unwrapped_default = Some(!relation.value_format.unwrap_single);

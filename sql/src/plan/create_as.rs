@@ -127,8 +127,10 @@ fn sink(
     }
     formats::require_built(key_format.kind)?;
     formats::require_built(value_format.kind)?;
-    let topic =
-        properties.topic.clone().unwrap_or_else(|| format!("{}{}", config.topic_prefix, create.name.text));
+    let topic = properties
+        .topic
+        .clone()
+        .unwrap_or_else(|| format!("{}{}", config.topic_prefix, create.name.text));
     let partitions =
         properties.partitions.or(config.sink_partitions).or(planned.first_source.partitions);
     let relation = Relation {

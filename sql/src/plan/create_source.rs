@@ -28,14 +28,24 @@ pub(super) fn plan(create: &CreateSource, text: &str, context: Context<'_>) -> R
     let key = properties.key(FormatProperties::new(context.config.default_key_format))?;
     let default_value = context.config.default_value_format.map(FormatProperties::new);
     let value = match (properties.value_format, default_value) {
-        (None, None) => return Err(missing("VALUE_FORMAT", "Say how values are written, as in VALUE_FORMAT = 'JSON'.")),
+        (None, None) => {
+            return Err(missing(
+                "VALUE_FORMAT",
+                "Say how values are written, as in VALUE_FORMAT = 'JSON'.",
+            ));
+        }
         (_, default) => {
             properties.value(default.unwrap_or_else(|| FormatProperties::new(key.kind)))?
         }
     };
     check_columns(create, &schema, &properties, key, value)?;
-    let (key_format, value_format) =
-        formats::settle(&stored(&schema), key, value, properties.wrap, context.config.wrap_single_values)?;
+    let (key_format, value_format) = formats::settle(
+        &stored(&schema),
+        key,
+        value,
+        properties.wrap,
+        context.config.wrap_single_values,
+    )?;
     let timestamp = timestamp_column(properties.timestamp.as_ref(), &schema)?;
     if properties.retention_ms.is_some()
         && create.kind == RelationKind::Table

@@ -31,12 +31,8 @@ pub(super) fn plan(
             || (q.kind == PersistentKind::SourceTable && q.sink == relation.name)
     };
     let uses = |q: &QueryEntry| q.sources.contains(&relation.name) || q.sink == relation.name;
-    let users: Vec<&str> = context
-        .catalog
-        .queries()
-        .filter(|q| uses(q) && !owns(q))
-        .map(|q| q.id.as_str())
-        .collect();
+    let users: Vec<&str> =
+        context.catalog.queries().filter(|q| uses(q) && !owns(q)).map(|q| q.id.as_str()).collect();
     if !users.is_empty() {
         return Err(SqlError::new(
             ErrorKind::SourceInUse,

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use crate::catalog::{Format, KeyWindow};
 use crate::expr::Expr;
-use crate::plan::{Aggregate, Dataflow, Op, PlanConfig, Source, Step, StepId};
+use crate::plan::{Aggregate, Dataflow, Op, PlanConfig, PullPlan, Source, Step, StepId, TimeRange};
 use crate::syntax::ast::{JoinKind, RelationKind, WindowKind};
 
 /// The dataflow as text, ending with a newline.
@@ -18,6 +18,36 @@ pub fn explain(dataflow: &Dataflow, config: &PlanConfig) -> String {
         printer.step(last, "", "");
     }
     printer.out
+}
+
+/// A pull query as text, ending with a newline.
+pub fn explain_pull(pull: &PullPlan) -> String {
+    let kind = if pull.kind == RelationKind::Stream { "stream" } else { "table" };
+    let mut out = format!("pull from {kind} {}\n", pull.relation);
+    let _ = writeln!(out, "    {}", pull.schema.describe("KEY"));
+    let items: Vec<String> = pull.items.iter().map(|(n, e)| named(n, &e.to_string())).collect();
+    let _ = writeln!(out, "    select {}", items.join(", "));
+    match &pull.keys {
+        Some(keys) => {
+            let keys: Vec<String> = keys.iter().map(|k| format!("({})", list(k))).collect();
+            let _ = writeln!(out, "    look up {}", keys.join(", "));
+        }
+        None => out.push_str("    scan\n"),
+    }
+    for (name, range) in [("WINDOWSTART", pull.window_start), ("WINDOWEND", pull.window_end)] {
+        if range != TimeRange::default() {
+            let bound = |ms: Option<i64>| ms.map_or("open".to_owned(), |ms| ms.to_string());
+            let (from, to) = (bound(range.from_ms), bound(range.to_ms));
+            let _ = writeln!(out, "    {name} from {from} to {to}");
+        }
+    }
+    if let Some(filter) = &pull.filter {
+        let _ = writeln!(out, "    where {filter}");
+    }
+    if let Some(limit) = pull.limit {
+        let _ = writeln!(out, "    limit {limit}");
+    }
+    out
 }
 
 struct Printer<'a> {
@@ -80,7 +110,9 @@ impl Printer<'_> {
                     duration(join.after_ms)
                 )
             }
-            Op::StreamTableJoin { kind } => format!("{} join of stream and table", join_kind(*kind)),
+            Op::StreamTableJoin { kind } => {
+                format!("{} join of stream and table", join_kind(*kind))
+            }
             Op::TableTableJoin { kind } => format!("{} join of tables", join_kind(*kind)),
             Op::ForeignKeyJoin { kind, foreign_key } => {
                 format!("{} join of tables by foreign key {foreign_key}", join_kind(*kind))
@@ -88,7 +120,9 @@ impl Printer<'_> {
             Op::Sink(sink) => {
                 let to = match (&sink.topic, &sink.relation) {
                     (Some(topic), _) => format!("to topic {topic}"),
-                    (None, _) if self.dataflow.query_id.starts_with("CST_") => "kept as state".into(),
+                    (None, _) if self.dataflow.query_id.starts_with("CST_") => {
+                        "kept as state".into()
+                    }
                     (None, _) => return format!("to the client ({id} steps)"),
                 };
                 let formats = formats(&sink.key_format, &sink.value_format);
@@ -209,8 +243,12 @@ fn format_text(format: &Format) -> String {
 fn key_window(window: KeyWindow) -> String {
     match window {
         KeyWindow::Session => "SESSION window".to_owned(),
-        KeyWindow::Time { size_ms, hopping: false } => format!("TUMBLING window {}", duration(size_ms)),
-        KeyWindow::Time { size_ms, hopping: true } => format!("HOPPING window {}", duration(size_ms)),
+        KeyWindow::Time { size_ms, hopping: false } => {
+            format!("TUMBLING window {}", duration(size_ms))
+        }
+        KeyWindow::Time { size_ms, hopping: true } => {
+            format!("HOPPING window {}", duration(size_ms))
+        }
     }
 }
 

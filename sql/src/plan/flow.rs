@@ -74,19 +74,24 @@ impl Steps {
     /// The same key, and as values exactly the columns in `ids` under the given names.
     pub(super) fn narrow(
         &mut self,
-        flow: Flow,
+        mut flow: Flow,
         name: &str,
-        key_names: Vec<String>,
         ids: &[(ColumnId, Column)],
     ) -> Result<Flow> {
-        let old = &self.schema(&flow).key;
-        let keys = old.len();
-        let key: Vec<Column> =
-            old.iter().zip(key_names).map(|(c, n)| Column::new(n, c.ty.clone())).collect();
+        let old = self.schema(&flow);
+        let keys = old.key.len();
+        let stays =
+            |(i, (id, _)): (usize, &(ColumnId, Column))| flow.place.get(id) == Some(&(keys + i));
+        if ids.len() == old.value.len() && ids.iter().enumerate().all(stays) {
+            flow.place.retain(|_, at| *at >= keys);
+            return Ok(flow);
+        }
+        let key = old.key.clone();
         let mut values = Vec::with_capacity(ids.len());
         let mut place = HashMap::new();
         for (i, (id, column)) in ids.iter().enumerate() {
-            let whole = Expr::Column { index: *id, name: column.name.clone(), ty: column.ty.clone() };
+            let whole =
+                Expr::Column { index: *id, name: column.name.clone(), ty: column.ty.clone() };
             values.push(flow.localize(&whole)?);
             place.insert(*id, keys + i);
         }

@@ -124,9 +124,10 @@ fn fit(mut planned: PlannedQuery, relation: &Relation) -> Result<PlannedQuery> {
     let text = format!("the query gives {}", have.describe("KEY"));
     let compatible = |have: &[Column], want: &[Column], cast: bool| {
         have.len() == want.len()
-            && have.iter().zip(want).all(|(h, w)| {
-                h.name == w.name && (h.ty == w.ty || (cast && widens(&h.ty, &w.ty)))
-            })
+            && have
+                .iter()
+                .zip(want)
+                .all(|(h, w)| h.name == w.name && (h.ty == w.ty || (cast && widens(&h.ty, &w.ty))))
     };
     let key_fits = compatible(&have.key, &want.key, false);
     if !key_fits || !compatible(&have.value, &want.value, true) || planned.window != relation.window
@@ -223,7 +224,8 @@ pub(super) fn plan_values(
             None => time = Some(value),
         }
     }
-    let no_key = relation.schema.key.iter().zip(&row).find(|(_, (value, _))| value.is_null_literal());
+    let no_key =
+        relation.schema.key.iter().zip(&row).find(|(_, (value, _))| value.is_null_literal());
     if let Some((column, _)) = no_key
         && relation.kind == RelationKind::Table
     {

@@ -84,8 +84,9 @@ pub(super) fn analyze(
     let mut taken = source_names(universe);
     let mut specs = Vec::with_capacity(criteria.len());
     for (i, (join, (left_expr, right_expr))) in query.joins.iter().zip(criteria).enumerate() {
-        let spec = analyze_one(join, i + 1, left_expr, right_expr, &left, universe, &mut taken, context)
-            .map_err(|e| e.at(join.span))?;
+        let spec =
+            analyze_one(join, i + 1, left_expr, right_expr, &left, universe, &mut taken, context)
+                .map_err(|e| e.at(join.span))?;
         universe.set_join_key(spec.synthetic);
         left = Left {
             kind: left.kind,
@@ -131,6 +132,7 @@ fn read_criterion(join: &Join, source: usize, universe: &Universe) -> Result<(Ex
     };
     let (of_a, of_b) = (one_source(&a, universe), one_source(&b, universe));
     let (Some(of_a), Some(of_b)) = (of_a, of_b) else {
+        let (a, b) = (universe.text(&a), universe.text(&b));
         let text = format!("a side of {a} = {b} does not refer to exactly one source");
         return Err(invalid_criterion(&text).at(span));
     };
@@ -179,7 +181,7 @@ fn analyze_one(
     let right = &universe.sources[source].relation;
     let right_keys = source_keys(universe, source);
     let ty = join_type(join, left, right)?;
-    check_types(&left_expr, &right_expr)?;
+    check_types(&left_expr, &right_expr, universe)?;
     let on_left_key = is_key(&left.keys, &left_expr);
     let on_right_key = is_key(&right_keys, &right_expr);
     let ty = check_table_key(join, source, ty, on_left_key, on_right_key, right)?;
@@ -266,8 +268,9 @@ fn join_type(join: &Join, left: &Left, right: &Relation) -> Result<JoinType> {
     }
 }
 
-fn check_types(left: &Expr, right: &Expr) -> Result<()> {
+fn check_types(left: &Expr, right: &Expr, universe: &Universe) -> Result<()> {
     let (l, r) = (left.typed()?, right.typed()?);
+    let (left, right) = (universe.text(left), universe.text(right));
     if l != r {
         return Err(SqlError::new(
             ErrorKind::JoinTypeMismatch,
@@ -275,7 +278,7 @@ fn check_types(left: &Expr, right: &Expr) -> Result<()> {
             format!("Cast one of them, as in CAST({left} AS {r})."),
         ));
     }
-    formats::check_no_map_in_key(&[Column::new(left.to_string(), l)])
+    formats::check_no_map_in_key(&[Column::new(left, l)])
 }
 
 /// Whether `expr` is the whole key.
@@ -345,7 +348,7 @@ fn check_windows(
     if !matching {
         return Err(SqlError::new(
             ErrorKind::JoinWindowingMismatch,
-            format!("only one side of the join with {} is windowed, or otherwise", right.name),
+            format!("{} and what it is joined to are not windowed alike", right.name),
             "Window both sides alike.",
         ));
     }
@@ -444,15 +447,19 @@ pub(super) fn build(
     needed: &HashSet<ColumnId>,
     steps: &mut Steps,
 ) -> Result<Flow> {
-    let mut needed = needed.clone();
-    for spec in specs {
+    // What is needed behind each join, and before the first.
+    let mut after = vec![needed.clone()];
+    for spec in specs.iter().rev() {
+        let mut before = after[0].clone();
         if spec.rekey_left || spec.ty == JoinType::ForeignKey {
-            needed.extend(spec.left.columns());
+            before.extend(spec.left.columns());
         }
         if spec.rekey_right {
-            needed.extend(spec.right.columns());
+            before.extend(spec.right.columns());
         }
+        after.insert(0, before);
     }
+    let needed = after.remove(0);
     let last = specs.len();
     let mut flows = Vec::with_capacity(sources.len());
     for (source, flow) in sources.into_iter().enumerate() {
@@ -465,9 +472,9 @@ pub(super) fn build(
     let Some(mut left) = flows.next() else {
         return Err(SqlError::unsupported("a join without sources"));
     };
-    for ((i, spec), right) in specs.iter().enumerate().zip(flows) {
+    for (((i, spec), right), needed) in specs.iter().enumerate().zip(flows).zip(&after) {
         let prefix = "L_".repeat(last - 1 - i);
-        left = build_one(spec, &prefix, left, right, universe, steps)?;
+        left = build_one(spec, &prefix, left, right, needed, universe, steps)?;
     }
     Ok(left)
 }
@@ -482,7 +489,6 @@ fn prepend_alias(
     steps: &mut Steps,
 ) -> Result<Flow> {
     let columns = universe.source_columns(source);
-    let keys = columns.key.iter().map(|id| universe.step_name(*id)).collect();
     let ids: Vec<(ColumnId, Column)> = columns
         .key
         .iter()
@@ -491,7 +497,27 @@ fn prepend_alias(
         .filter(|id| needed.contains(id))
         .map(|id| (*id, Column::new(universe.step_name(*id), universe.column(*id).ty)))
         .collect();
-    steps.narrow(flow, name, keys, &ids)
+    steps.narrow(flow, name, &ids)
+}
+
+/// Without the columns that only made the new key: a join keeps its rows for long.
+fn drop_unneeded(
+    flow: Flow,
+    name: &str,
+    needed: &HashSet<ColumnId>,
+    universe: &Universe,
+    steps: &mut Steps,
+) -> Result<Flow> {
+    let mut kept: Vec<(usize, ColumnId)> = flow
+        .place
+        .iter()
+        .filter(|(id, _)| needed.contains(id))
+        .map(|(id, at)| (*at, *id))
+        .collect();
+    kept.sort_unstable();
+    let column = |id: ColumnId| Column::new(universe.step_name(id), universe.column(id).ty);
+    let ids: Vec<(ColumnId, Column)> = kept.into_iter().map(|(_, id)| (id, column(id))).collect();
+    steps.narrow(flow, name, &ids)
 }
 
 fn build_one(
@@ -499,6 +525,7 @@ fn build_one(
     prefix: &str,
     mut left: Flow,
     mut right: Flow,
+    needed: &HashSet<ColumnId>,
     universe: &Universe,
     steps: &mut Steps,
 ) -> Result<Flow> {
@@ -506,10 +533,12 @@ fn build_one(
     if spec.rekey_left {
         let key = [(spec.left.clone(), key_column.clone())];
         left = steps.select_key(left, &format!("{prefix}LeftSourceKeyed"), &key, true)?;
+        left = drop_unneeded(left, &format!("{prefix}LeftNeeded"), needed, universe, steps)?;
     }
     if spec.rekey_right {
         let key = [(spec.right.clone(), key_column.clone())];
         right = steps.select_key(right, &format!("{prefix}RightSourceKeyed"), &key, true)?;
+        right = drop_unneeded(right, &format!("{prefix}RightNeeded"), needed, universe, steps)?;
     }
     let op = match (spec.ty, spec.join.within) {
         (JoinType::StreamStream, Some(within)) => Op::StreamStreamJoin(StreamStreamJoin {
@@ -523,10 +552,9 @@ fn build_one(
         }
         (JoinType::StreamTable, _) => Op::StreamTableJoin { kind: spec.join.kind },
         (JoinType::TableTable, _) => Op::TableTableJoin { kind: spec.join.kind },
-        (JoinType::ForeignKey, _) => Op::ForeignKeyJoin {
-            kind: spec.join.kind,
-            foreign_key: left.localize_key(&spec.left)?,
-        },
+        (JoinType::ForeignKey, _) => {
+            Op::ForeignKeyJoin { kind: spec.join.kind, foreign_key: left.localize_key(&spec.left)? }
+        }
     };
     let (l, r) = (steps.schema(&left), steps.schema(&right));
     let key = if spec.ty == JoinType::ForeignKey { l.key.clone() } else { vec![key_column] };

@@ -7,6 +7,7 @@ use crate::error::{ErrorKind, Result, SqlError};
 use crate::expr::Expr;
 use crate::plan::flow::KeyColumn;
 use crate::plan::project::Item;
+use crate::plan::scope::Universe;
 
 /// How the key columns came about: for the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +37,10 @@ pub(super) fn find_in_projection(
     keys: &[KeyColumn],
     items: &[Item],
     reason: KeyReason,
+    universe: &Universe,
 ) -> Result<Vec<KeyItem>> {
-    let find = |(key, column)| {
-        Ok(KeyItem { key, item: Some(find_one(column, items, reason)?) })
-    };
+    let find =
+        |(key, column)| Ok(KeyItem { key, item: Some(find_one(column, items, reason, universe)?) });
     keys.iter().enumerate().map(find).collect()
 }
 
@@ -52,12 +53,17 @@ pub(super) fn as_selected(keys: &[KeyColumn], items: &[Item]) -> Vec<KeyItem> {
     items.iter().enumerate().filter_map(key_of).collect()
 }
 
-fn find_one(key: &KeyColumn, items: &[Item], reason: KeyReason) -> Result<usize> {
+fn find_one(
+    key: &KeyColumn,
+    items: &[Item],
+    reason: KeyReason,
+    universe: &Universe,
+) -> Result<usize> {
     let selected = |viable: &Expr| -> Vec<usize> {
         items.iter().enumerate().filter(|(_, i)| i.expr == *viable).map(|(n, _)| n).collect()
     };
     let Some(found) = key.viable.iter().map(selected).find(|found| !found.is_empty()) else {
-        return Err(missing(key, reason));
+        return Err(missing(key, items, reason, universe));
     };
     match found.as_slice() {
         [one] => Ok(*one),
@@ -73,8 +79,8 @@ fn find_one(key: &KeyColumn, items: &[Item], reason: KeyReason) -> Result<usize>
     }
 }
 
-fn missing(key: &KeyColumn, reason: KeyReason) -> SqlError {
-    let names: Vec<String> = key.viable.iter().map(ToString::to_string).collect();
+fn missing(key: &KeyColumn, items: &[Item], reason: KeyReason, universe: &Universe) -> SqlError {
+    let names: Vec<String> = key.viable.iter().map(|e| universe.text(e)).collect();
     let what = match reason {
         KeyReason::Source => "the key column",
         KeyReason::Join => "the join expression",
@@ -87,4 +93,5 @@ fn missing(key: &KeyColumn, reason: KeyReason) -> SqlError {
         format!("{what} {all} is the key of the result, but is not selected"),
         format!("Add {} to the SELECT list.", names.first().map_or("it", String::as_str)),
     )
+    .at(items.first().and_then(|i| i.span))
 }

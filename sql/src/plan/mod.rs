@@ -29,7 +29,7 @@ mod suggest;
 mod windows;
 
 pub use config::{NoTopics, PlanConfig, PlanEnv};
-pub use explain::explain;
+pub use explain::{explain, explain_pull};
 
 use crate::catalog::{Catalog, CatalogChange, Format, KeyWindow, TimestampColumn};
 use crate::error::Result;
@@ -56,10 +56,15 @@ pub fn plan(
 ) -> Result<Plan> {
     let context = Context { catalog, config, env };
     match &statement.statement {
-        Statement::CreateSource(create) => create_source::plan(create, &statement.text, context),
-        Statement::CreateAs(create) => create_as::plan(create, &statement.text, context),
+        // What has no closer place is said of the thing to be created.
+        Statement::CreateSource(create) => create_source::plan(create, &statement.text, context)
+            .map_err(|e| e.at(create.name.span)),
+        Statement::CreateAs(create) => {
+            create_as::plan(create, &statement.text, context).map_err(|e| e.at(create.name.span))
+        }
         Statement::InsertSelect { target, properties, query } => {
             insert::plan_select(target, properties, query, &statement.text, context)
+                .map_err(|e| e.at(target.span))
         }
         Statement::InsertValues { target, columns, values } => {
             insert::plan_values(target, columns, values, context)
@@ -111,24 +116,41 @@ pub enum Op {
     Source(Source),
     /// Keeps rows for which the predicate is TRUE. On a table a row that stops matching becomes a
     /// deletion, one that never matched yields nothing. On a stream rows with a NULL value are dropped.
-    Filter { predicate: Expr },
+    Filter {
+        predicate: Expr,
+    },
     /// New value columns; the key columns stay, in the order of `key` (indices into the input's key).
     /// A NULL value (tombstone) passes through.
-    Project { key: Vec<usize>, values: Vec<Expr> },
+    Project {
+        key: Vec<usize>,
+        values: Vec<Expr>,
+    },
     /// New key columns (PARTITION BY, or before a join); value columns stay as they are. A failing
     /// key expression gives a NULL key. `internal` when no user asked for it (join or aggregate).
-    SelectKey { key: Vec<Expr>, internal: bool },
+    SelectKey {
+        key: Vec<Expr>,
+        internal: bool,
+    },
     /// Table functions: appends one value column per call; as many rows as the longest result.
-    FlatMap { calls: Vec<TableCall> },
+    FlatMap {
+        calls: Vec<TableCall>,
+    },
     Aggregate(Aggregate),
     StreamStreamJoin(StreamStreamJoin),
     /// Left input a stream, right a table; yields left key, then left values, then right values.
-    StreamTableJoin { kind: JoinKind },
+    StreamTableJoin {
+        kind: JoinKind,
+    },
     /// Both tables on their keys; yields the key, then left values, then right values.
-    TableTableJoin { kind: JoinKind },
+    TableTableJoin {
+        kind: JoinKind,
+    },
     /// Left table's `foreign_key` (over its columns) is the right table's primary key; yields left
     /// key, then left values, then right values.
-    ForeignKeyJoin { kind: JoinKind, foreign_key: Expr },
+    ForeignKeyJoin {
+        kind: JoinKind,
+        foreign_key: Expr,
+    },
     Sink(Sink),
 }
 
@@ -217,7 +239,9 @@ pub enum Plan {
     /// Statements that only look or set: answered by the session from catalog and runtime.
     Session(crate::syntax::ast::Statement),
     /// IF (NOT) EXISTS found nothing to do; the text says so.
-    NoOp { message: String },
+    NoOp {
+        message: String,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -23,15 +23,18 @@ pub(super) fn check_not_reserved(name: &str, span: Option<Span>) -> Result<()> {
 }
 
 /// Refuses a second column of the same name.
-pub(super) fn check_distinct<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+pub(super) fn check_distinct<'a>(
+    names: impl IntoIterator<Item = (&'a str, Option<Span>)>,
+) -> Result<()> {
     let mut seen = HashSet::new();
-    for name in names {
+    for (name, span) in names {
         if !seen.insert(name) {
             return Err(SqlError::new(
                 ErrorKind::DuplicateName,
                 format!("two columns are called {name}"),
-                "Rename one of them with AS.",
-            ));
+                "Rename one of them.",
+            )
+            .at(span));
         }
     }
     Ok(())
@@ -47,10 +50,7 @@ pub(super) struct NameSource {
 
 impl NameSource {
     pub(super) fn new<'a>(source_columns: impl IntoIterator<Item = &'a str>) -> Self {
-        Self {
-            used: source_columns.into_iter().map(str::to_owned).collect(),
-            ..Self::default()
-        }
+        Self { used: source_columns.into_iter().map(str::to_owned).collect(), ..Self::default() }
     }
 
     /// `KSQL_COL_n`, the next n that is free.
@@ -68,8 +68,7 @@ impl NameSource {
     pub(super) fn field(&mut self, field: &str) -> String {
         let count = self.fields.entry(field.to_owned()).or_insert(0);
         loop {
-            let name =
-                if *count == 0 { field.to_owned() } else { format!("{field}_{count}") };
+            let name = if *count == 0 { field.to_owned() } else { format!("{field}_{count}") };
             *count += 1;
             if !self.used.contains(&name) {
                 return name;

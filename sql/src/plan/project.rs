@@ -48,7 +48,7 @@ pub(super) fn items(
         match item {
             SelectItem::Star(span) => {
                 for expr in partition.iter().filter(|p| !is_stored(p, universe)) {
-                    let (name, ty) = (key_name(expr, names), expr.typed()?);
+                    let (name, ty) = (key_name(expr, &[], names), expr.typed()?);
                     items.push(Item { name, expr: expr.clone(), ty, span: *span });
                 }
                 if let Some(key) = universe.join_key_id() {
@@ -112,12 +112,7 @@ fn column(universe: &Universe, id: ColumnId, span: Option<Span>) -> Result<Item>
 }
 
 /// All columns of one source.
-fn star(
-    universe: &Universe,
-    source: usize,
-    stars: Stars,
-    span: Option<Span>,
-) -> Result<Vec<Item>> {
+fn star(universe: &Universe, source: usize, stars: Stars, span: Option<Span>) -> Result<Vec<Item>> {
     let SourceColumns { key, values, pseudo } = universe.source_columns(source);
     let bounds = pseudo.get(3..).unwrap_or_default().to_vec();
     let ids: Vec<ColumnId> = match stars {
@@ -142,11 +137,7 @@ fn struct_star(ast: &Ast, scope: &ClauseScope<'_>, names: &mut NameSource) -> Re
     };
     let field = |f: crate::types::StructField| Item {
         name: names.field(&f.name),
-        expr: Expr::Field {
-            operand: Box::new(operand.clone()),
-            name: f.name,
-            ty: f.ty.clone(),
-        },
+        expr: Expr::Field { operand: Box::new(operand.clone()), name: f.name, ty: f.ty.clone() },
         ty: f.ty,
         span,
     };
@@ -171,11 +162,15 @@ fn default_name(ast: &Ast, universe: &Universe, names: &mut NameSource) -> Strin
     }
 }
 
-/// A name for a grouping or partitioning expression, for the steps before the projection.
-pub(super) fn key_name(expr: &Expr, names: &mut NameSource) -> String {
-    match expr {
-        Expr::Column { name, .. } => name.clone(),
-        Expr::Field { name, .. } => names.field(name),
-        _ => names.generated(),
+/// A name for a grouping or partitioning expression in the steps before the projection: the column's,
+/// else that of the item which selects it.
+pub(super) fn key_name(expr: &Expr, items: &[Item], names: &mut NameSource) -> String {
+    if let Expr::Column { name, .. } = expr {
+        return name.clone();
+    }
+    match (items.iter().find(|i| i.expr == *expr), expr) {
+        (Some(item), _) => item.name.clone(),
+        (None, Expr::Field { name, .. }) => names.field(name),
+        (None, _) => names.generated(),
     }
 }

@@ -4,7 +4,7 @@
 //! columns (does the TIMESTAMP column exist, can the format hold them) is checked where they are known.
 
 use crate::catalog::{FormatKind, KeyWindow, TimestampColumn};
-use crate::error::{ErrorKind, Result, SqlError};
+use crate::error::{ErrorKind, Result, Span, SqlError};
 use crate::syntax::ast::{Properties, Property};
 use crate::types::{Schema, SqlType};
 
@@ -75,6 +75,7 @@ pub(super) struct RelationProperties {
 pub(super) struct TimestampProperty {
     pub column: String,
     pub format: Option<String>,
+    pub span: Option<Span>,
 }
 
 impl RelationProperties {
@@ -273,7 +274,7 @@ fn timestamp(given: &Properties) -> Result<Option<TimestampProperty>> {
             "Name the column by TIMESTAMP.",
         )),
         (Some(p), format) => {
-            Ok(Some(TimestampProperty { column: identifier(&p.value), format }))
+            Ok(Some(TimestampProperty { column: identifier(&p.value), format, span: p.span }))
         }
     }
 }
@@ -296,7 +297,9 @@ fn window(given: &Properties) -> Result<Option<KeyWindow>> {
     let Some(kind) = given.get("WINDOW_TYPE") else {
         return match size {
             None => Ok(None),
-            Some(p) => Err(window_error(p, "WINDOW_SIZE without WINDOW_TYPE", "State WINDOW_TYPE.")),
+            Some(p) => {
+                Err(window_error(p, "WINDOW_SIZE without WINDOW_TYPE", "State WINDOW_TYPE."))
+            }
         };
     };
     let hopping = match kind.value.to_ascii_uppercase().as_str() {
@@ -373,9 +376,9 @@ pub(super) fn timestamp_column(
     property: Option<&TimestampProperty>,
     schema: &Schema,
 ) -> Result<Option<TimestampColumn>> {
-    let Some(TimestampProperty { column, format }) = property else { return Ok(None) };
+    let Some(TimestampProperty { column, format, span }) = property else { return Ok(None) };
     let refuse = |message: String, remedy: &str| {
-        SqlError::new(ErrorKind::InvalidTimestampColumn, message, remedy)
+        SqlError::new(ErrorKind::InvalidTimestampColumn, message, remedy).at(*span)
     };
     let Some(found) = schema.columns().find(|c| c.name == *column) else {
         let names = schema.columns().map(|c| c.name.as_str());

@@ -21,14 +21,19 @@ pub(super) fn plan(select: &Query, context: Context<'_>) -> Result<Plan> {
     let relation = query::find_relation(&select.from.name, context)?;
     let universe = Universe::new(vec![(select.from.alias.clone(), relation.clone())]);
     let mut names = NameSource::new(relation.schema.columns().map(|c| c.name.as_str()));
-    let items = project::items(&select.items, &universe, &mut names, Clause::Pull, Stars::Client, &[])?;
-    names::check_distinct(items.iter().map(|i| i.name.as_str()))?;
-    let filter = select.filter.as_ref().map(|f| bind_filter(f, &universe, &relation)).transpose()?;
+    let items =
+        project::items(&select.items, &universe, &mut names, Clause::Pull, Stars::Client, &[])?;
+    names::check_distinct(items.iter().map(|i| (i.name.as_str(), i.span)))?;
+    let filter =
+        select.filter.as_ref().map(|f| bind_filter(f, &universe, &relation)).transpose()?;
     if relation.kind == RelationKind::Table && !relation.is_materialized() {
         return Err(SqlError::new(
             ErrorKind::TableNotMaterialized,
             format!("the table {} has no state to look into", relation.name),
-            format!("CREATE TABLE QUERYABLE_{0} AS SELECT * FROM {0}; and query that.", relation.name),
+            format!(
+                "CREATE TABLE QUERYABLE_{0} AS SELECT * FROM {0}; and query that.",
+                relation.name
+            ),
         )
         .at(select.from.name.span));
     }
@@ -92,8 +97,7 @@ fn check_in_lists(ast: &Ast, relation: &Relation) -> Result<()> {
             let Some(key) = relation.schema.key.iter().find(|c| c.name == *name) else {
                 return Ok(());
             };
-            let string =
-                |a: &&Ast| matches!(a, Ast::Value(v) if matches!(v.value, Value::SingleQuotedString(_)));
+            let string = |a: &&Ast| matches!(a, Ast::Value(v) if matches!(v.value, Value::SingleQuotedString(_)));
             match list.iter().find(string) {
                 Some(item) if key.ty.is_numeric() => Err(SqlError::new(
                     ErrorKind::LiteralNotConvertible,

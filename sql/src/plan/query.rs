@@ -62,22 +62,23 @@ struct Bound {
     items: Vec<Item>,
 }
 
-pub(super) fn plan(query: &Query, purpose: Purpose<'_>, context: Context<'_>) -> Result<PlannedQuery> {
+pub(super) fn plan(
+    query: &Query,
+    purpose: Purpose<'_>,
+    context: Context<'_>,
+) -> Result<PlannedQuery> {
     let universe = Universe::new(find_sources(query, purpose, context)?);
     if purpose != Purpose::Push {
         project::check_reserved(&query.items, &universe)?;
     }
     let specs = joins::analyze(query, &universe, context)?;
     let mut names = NameSource::new(
-        universe
-            .sources
-            .iter()
-            .flat_map(|s| s.relation.schema.columns())
-            .map(|c| c.name.as_str()),
+        universe.sources.iter().flat_map(|s| s.relation.schema.columns()).map(|c| c.name.as_str()),
     );
     let bound = bind(query, &universe, &mut names, purpose)?;
     check_clauses(query, &bound, &universe, purpose)?;
-    QueryPlanner { query, purpose, context, universe: &universe, specs: &specs, names, bound }.build()
+    QueryPlanner { query, purpose, context, universe: &universe, specs: &specs, names, bound }
+        .build()
 }
 
 fn find_sources(
@@ -103,8 +104,7 @@ fn find_sources(
         sources.push((source.alias.clone(), relation));
     }
     if purpose != Purpose::Push {
-        let windowed =
-            |r: &Relation| r.kind == RelationKind::Table && r.window.is_some();
+        let windowed = |r: &Relation| r.kind == RelationKind::Table && r.window.is_some();
         if let Some((_, relation)) = sources.iter().find(|(_, r)| windowed(r)) {
             return Err(SqlError::new(
                 ErrorKind::PersistentQueryOnWindowedTable,
@@ -148,11 +148,8 @@ fn bind(
         universe.offer_window_bounds();
     }
     let filter = query.filter.as_ref().map(|e| bind_condition(e, Clause::Where)).transpose()?;
-    let group = query
-        .group_by
-        .iter()
-        .map(|e| bind_one(e, Clause::GroupBy))
-        .collect::<Result<Vec<_>>>()?;
+    let group =
+        query.group_by.iter().map(|e| bind_one(e, Clause::GroupBy)).collect::<Result<Vec<_>>>()?;
     let partition = if is_partition_by_null(query) {
         vec![]
     } else {
@@ -167,8 +164,7 @@ fn bind(
         (true, Purpose::Persistent { .. }) => Stars::Plain,
         (true, Purpose::Push) => Stars::Client,
     };
-    let items =
-        project::items(&query.items, universe, names, Clause::Select, stars, &partition)?;
+    let items = project::items(&query.items, universe, names, Clause::Select, stars, &partition)?;
     let having = query.having.as_ref().map(|e| bind_condition(e, Clause::Having)).transpose()?;
     check_list("GROUP BY", &group)?;
     check_list("PARTITION BY", &partition)?;
@@ -204,10 +200,21 @@ fn check_list(clause: &str, list: &[Expr]) -> Result<()> {
 }
 
 /// Rules about which clauses go together.
-fn check_clauses(query: &Query, bound: &Bound, universe: &Universe, purpose: Purpose<'_>) -> Result<()> {
+fn check_clauses(
+    query: &Query,
+    bound: &Bound,
+    universe: &Universe,
+    purpose: Purpose<'_>,
+) -> Result<()> {
     let aggregates = universe.aggregates();
     let table_source = universe.sources.iter().all(|s| s.relation.kind == RelationKind::Table);
-    let error = |kind, message: &str, remedy: &str| Err(SqlError::new(kind, message, remedy));
+    let first = |list: &[Ast]| list.first().and_then(crate::syntax::span_of);
+    let span = first(&query.group_by)
+        .or(first(&query.partition_by))
+        .or(query.having.as_ref().and_then(crate::syntax::span_of))
+        .or(bound.items.first().and_then(|i| i.span));
+    let error =
+        |kind, message: &str, remedy: &str| Err(SqlError::new(kind, message, remedy).at(span));
     if !bound.group.is_empty() && aggregates.is_empty() {
         return error(
             ErrorKind::GroupByWithoutAggregate,
@@ -290,16 +297,22 @@ impl QueryPlanner<'_> {
         let grouping = self.grouping()?;
         let (keys, reason) = self.result_keys();
         if let Some(grouping) = &grouping {
-            for expr in self.bound.items.iter().map(|i| &i.expr).chain(&self.bound.having) {
-                grouping.check_expr(expr, self.universe)?;
+            for item in &self.bound.items {
+                grouping.check_expr(&item.expr, self.universe).map_err(|e| e.at(item.span))?;
+            }
+            if let Some(having) = &self.bound.having {
+                let span = self.query.having.as_ref().and_then(crate::syntax::span_of);
+                grouping.check_expr(having, self.universe).map_err(|e| e.at(span))?;
             }
         }
         let as_selected = self.context.config.key_as_selected && reason == KeyReason::Source;
         let key_items = match self.purpose {
-            Purpose::Persistent { .. } if as_selected => keys::as_selected(&keys, &self.bound.items),
+            Purpose::Persistent { .. } if as_selected => {
+                keys::as_selected(&keys, &self.bound.items)
+            }
             Purpose::Persistent { timestamp } => {
                 timestamp_column(timestamp, &self.selected())?;
-                keys::find_in_projection(&keys, &self.bound.items, reason)?
+                keys::find_in_projection(&keys, &self.bound.items, reason, self.universe)?
             }
             Purpose::Push => (0..keys.len()).map(|key| KeyItem { key, item: None }).collect(),
         };
@@ -313,10 +326,16 @@ impl QueryPlanner<'_> {
         }
         flow = self.flat_map(flow, &mut steps)?;
         if let Some(grouping) = &grouping {
-            flow = grouping.build(&flow, self.universe, &mut self.names, &mut steps)?;
+            flow = grouping.build(
+                &flow,
+                self.universe,
+                &self.bound.items,
+                &mut self.names,
+                &mut steps,
+            )?;
             if let Some(having) = &self.bound.having {
-                let predicate = grouping.over_result(having, &flow)?;
                 let schema = steps.schema(&flow).clone();
+                let predicate = grouping.over_result(having, &flow, &schema)?;
                 flow.step = steps.after(&flow, "HavingFilter", Op::Filter { predicate }, schema);
             }
         } else if !self.query.partition_by.is_empty() {
@@ -350,7 +369,9 @@ impl QueryPlanner<'_> {
     fn grouping(&self) -> Result<Option<Grouping>> {
         let emit_final = self.query.emit == Some(Emit::Final);
         if emit_final && !self.context.config.emit_final {
-            return Err(SqlError::unsupported("EMIT FINAL is switched off (ksql.suppress.enabled)"));
+            return Err(SqlError::unsupported(
+                "EMIT FINAL is switched off (ksql.suppress.enabled)",
+            ));
         }
         let window = settle_window(self.query.window.as_ref(), emit_final)?;
         let calls = self.universe.aggregates();
@@ -457,12 +478,12 @@ impl QueryPlanner<'_> {
                 Origin::Stored { .. } | Origin::Made => None,
             })
             .collect();
-        let plain = |c: &Column| Column::new(c.name.clone(), c.ty.clone());
-        let mut schema = Schema {
-            key: relation.schema.key.iter().map(plain).collect(),
-            value: relation.schema.value.iter().map(plain).collect(),
+        let named =
+            |id: &ColumnId| Column::new(self.universe.step_name(*id), self.universe.column(*id).ty);
+        let schema = Schema {
+            key: columns.key.iter().map(named).collect(),
+            value: columns.values.iter().chain(&used).map(named).collect(),
         };
-        schema.value.extend(pseudo.iter().map(|p| Column::new(p.name(), p.ty())));
         let ids = columns.key.iter().chain(&columns.values).chain(&used);
         let place: HashMap<ColumnId, usize> = ids.enumerate().map(|(at, id)| (*id, at)).collect();
         let name = match (self.specs.len(), source) {
@@ -515,7 +536,7 @@ impl QueryPlanner<'_> {
         flow = self.copy_old_key(flow, key_items, steps)?;
         let mut key = Vec::with_capacity(self.bound.partition.len());
         for expr in &self.bound.partition {
-            let name = project::key_name(expr, &mut self.names);
+            let name = project::key_name(expr, &self.bound.items, &mut self.names);
             key.push((expr.clone(), Column::new(name, expr.typed()?)));
         }
         steps.select_key(flow, "PartitionBy", &key, false)
@@ -544,8 +565,7 @@ impl QueryPlanner<'_> {
                 (id, Column::new(self.universe.step_name(id), column.ty))
             })
             .collect();
-        let names = steps.schema(&flow).key.iter().map(|c| c.name.clone()).collect();
-        steps.narrow(flow, "KeyToValue", names, &ids)
+        steps.narrow(flow, "KeyToValue", &ids)
     }
 
     /// The last step before the sink: key columns as selected, then the other items as values.
@@ -570,7 +590,7 @@ impl QueryPlanner<'_> {
                 continue;
             }
             exprs.push(match grouping {
-                Some(grouping) => grouping.over_result(&item.expr, &flow)?,
+                Some(grouping) => grouping.over_result(&item.expr, &flow, steps.schema(&flow))?,
                 None => flow.localize(&item.expr)?,
             });
             value.push(Column::new(item.name.clone(), item.ty.clone()));
@@ -593,7 +613,7 @@ impl QueryPlanner<'_> {
         if self.purpose == Purpose::Push {
             return Ok(());
         }
-        names::check_distinct(schema.columns().map(|c| c.name.as_str()))
+        names::check_distinct(self.bound.items.iter().map(|i| (i.name.as_str(), i.span)))
     }
 }
 

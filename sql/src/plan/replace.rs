@@ -19,7 +19,11 @@ pub(super) fn read_only(name: &str) -> SqlError {
 pub(super) fn exists(existing: &Relation) -> SqlError {
     SqlError::new(
         ErrorKind::SourceAlreadyExists,
-        format!("a {} called {} exists already", create_source::kind_name(existing.kind), existing.name),
+        format!(
+            "a {} called {} exists already",
+            create_source::kind_name(existing.kind),
+            existing.name
+        ),
         "Take a free name, or say IF NOT EXISTS or OR REPLACE.",
     )
 }
@@ -52,7 +56,9 @@ pub(super) fn check_relation(existing: &Relation, new: &Relation) -> Result<()> 
         return refuse(format!("it is a {}", create_source::kind_name(existing.kind)));
     }
     if existing.created_by.is_some() != new.created_by.is_some() {
-        return refuse("a query's result and a declared source cannot take each other's place".into());
+        return refuse(
+            "a query's result and a declared source cannot take each other's place".into(),
+        );
     }
     if existing.schema.key != new.schema.key {
         return refuse(format!("its key is {}", existing.schema.describe("KEY")));
@@ -85,9 +91,10 @@ pub(super) fn check_dataflow(name: &str, dataflow: &Dataflow) -> Result<()> {
             | Op::ForeignKeyJoin { .. } => "a join",
             Op::Aggregate(a) if a.window.is_some() => "a windowed aggregation",
             Op::Aggregate(_)
-                if step.inputs.iter().any(|i| {
-                    dataflow.steps[*i].relation == RelationKind::Table
-                }) =>
+                if step
+                    .inputs
+                    .iter()
+                    .any(|i| dataflow.steps[*i].relation == RelationKind::Table) =>
             {
                 "an aggregation of a table"
             }

@@ -65,8 +65,14 @@ pub(super) type ColumnId = usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The n-th of the relation's `schema.columns()`.
-    Stored { source: usize, index: usize },
-    Pseudo { source: usize, pseudo: PseudoColumn },
+    Stored {
+        source: usize,
+        index: usize,
+    },
+    Pseudo {
+        source: usize,
+        pseudo: PseudoColumn,
+    },
     /// Made by a step: a join key, an aggregate, a table function's value, a window bound.
     Made,
 }
@@ -200,6 +206,28 @@ impl Universe {
             }
             _ => column.name,
         }
+    }
+
+    /// The expression as the user would write it: `ALIAS.COLUMN` in a join.
+    pub(super) fn text(&self, expr: &Expr) -> String {
+        if !self.is_join() {
+            return expr.to_string();
+        }
+        let dotted = |id: ColumnId| {
+            let source = self.source_of(id)?;
+            Some(format!("{}.{}", self.sources[source].alias.text, self.column(id).name))
+        };
+        let renamed = expr.rewrite(&mut |e| match e {
+            Expr::Column { index, ty, .. } => {
+                Some(Expr::Column { index: *index, name: dotted(*index)?, ty: ty.clone() })
+            }
+            _ => None,
+        });
+        // The printer quotes a name with a dot in it; here the dot is the separator.
+        let ids = expr.columns();
+        ids.into_iter().filter_map(dotted).fold(renamed.to_string(), |text, name| {
+            text.replace(&crate::types::quote(&name), &name)
+        })
     }
 
     /// Numbers of a source's key columns, value columns, and pseudo columns.
@@ -371,7 +399,8 @@ impl<'a> ClauseScope<'a> {
         let mut calls = self.universe.aggregates.borrow_mut();
         let known = calls.iter().find(|(_, c)| *c == call).map(|(id, _)| *id);
         let id = known.unwrap_or_else(|| {
-            let id = self.universe.add(&format!("KSQL_AGG_VARIABLE_{}", calls.len()), call.ty.clone());
+            let id =
+                self.universe.add(&format!("KSQL_AGG_VARIABLE_{}", calls.len()), call.ty.clone());
             calls.push((id, call));
             id
         });
@@ -460,9 +489,8 @@ impl Scope for ClauseScope<'_> {
     }
 
     fn locate(&self, span: sqlparser::tokenizer::Span) -> Option<crate::error::Span> {
-        let byte = |at: sqlparser::tokenizer::Location| {
-            usize::try_from(at.column.checked_sub(1)?).ok()
-        };
+        let byte =
+            |at: sqlparser::tokenizer::Location| usize::try_from(at.column.checked_sub(1)?).ok();
         let (start, end) = (byte(span.start)?, byte(span.end)?);
         (start <= end).then_some(crate::error::Span { start, end })
     }
