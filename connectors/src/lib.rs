@@ -1,1 +1,11 @@
-//! connectors
+//! Formats, the built-in log as the engine's source and sink, and the session that carries a statement
+//! from text to running query.
+//!
+//! Knows: sql, engine and storage; it is the only place where engine and log meet. Must not know:
+//! HTTP, Kafka's sockets.
+
+pub mod formats;
+pub mod log;
+pub mod metrics;
+pub mod partitioner;
+pub mod records;

@@ -1,0 +1,311 @@
+//! Reading sources up to a cut, merged by record time.
+//!
+//! Each partition of a source has a buffer of records taken apart but not decoded. [`Merge`] takes one
+//! cut over all partitions of all active sources, then repeatedly the record with the smallest
+//! (time, source, partition) among the buffers' heads, until the budget or the cut ends. A partition
+//! whose buffer runs out before its cut is read on first: so a backlog in one partition does not run
+//! ahead of the others. What is left in the buffers serves the next epoch.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use bytes::Bytes;
+use millstream_engine::io::{BadRecord, Budget, IoError, Polled, SourceId};
+use millstream_sql::plan;
+use millstream_storage::{Broker, ErrorCode, TopicPartition};
+
+use super::position::{OwnSkip, SourcePosition};
+use super::rows::{RawRecord, RowBuilder};
+use crate::formats::Block;
+use crate::records::{self, Chunk, RecordRef};
+
+/// Bytes asked of a partition at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// A source opened for one query.
+pub(super) struct Source {
+    query: String,
+    topic: String,
+    place: SourcePosition,
+    pub(super) own: OwnSkip,
+    partitions: Vec<TopicPartition>,
+    buffers: Vec<Buffer>,
+    rows: RowBuilder,
+}
+
+/// Records read from a partition and not yet taken.
+#[derive(Default)]
+struct Buffer {
+    chunk: Chunk,
+    /// The chunk's blocks, once text may refer to them.
+    blocks: Vec<Option<Block>>,
+    /// Where the next read begins.
+    read_from: i64,
+    /// No record at or after it is taken in this poll.
+    cut: i64,
+    /// No record at or after it is ever taken.
+    end: Option<i64>,
+}
+
+impl Buffer {
+    /// The next offset that was not taken.
+    fn next_offset(&self) -> i64 {
+        self.chunk.records.front().map_or(self.read_from, |record| record.offset)
+    }
+
+    fn head(&self) -> Option<&RecordRef> {
+        self.chunk.records.front()
+    }
+
+    fn is_behind(&self) -> bool {
+        self.next_offset() < self.cut
+    }
+}
+
+impl Source {
+    pub(super) fn new(
+        query: &str,
+        source: &plan::Source,
+        partitions: Vec<TopicPartition>,
+        place: SourcePosition,
+    ) -> Result<Source, IoError> {
+        let buffer = |offset: &i64| Buffer { read_from: *offset, ..Buffer::default() };
+        Ok(Source {
+            query: query.to_owned(),
+            topic: source.topic.clone(),
+            own: place.own.clone(),
+            buffers: place.offsets.iter().map(buffer).collect(),
+            place,
+            partitions,
+            rows: RowBuilder::new(source).map_err(|e| IoError::Query(e.to_string()))?,
+        })
+    }
+
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.partitions.iter()
+    }
+
+    pub(super) fn position(&self) -> SourcePosition {
+        SourcePosition {
+            topic: self.place.topic,
+            own: self.own.clone(),
+            offsets: self.buffers.iter().map(Buffer::next_offset).collect(),
+        }
+    }
+
+    /// Gives nothing that comes after what is visible now.
+    pub(super) fn end_at_now(&mut self, broker: &Broker) {
+        for (at, buffer) in self.partitions.iter().zip(&mut self.buffers) {
+            buffer.end = broker.last_stable(*at).ok();
+        }
+    }
+
+    /// Whether everything that is visible now has been taken.
+    pub(super) fn is_caught_up(&self, broker: &Broker) -> bool {
+        self.partitions.iter().zip(&self.buffers).all(|(at, buffer)| {
+            broker.last_stable(*at).map_or(true, |end| buffer.next_offset() >= end)
+        })
+    }
+
+    /// Reads on until the partition's buffer holds a record or its cut is reached.
+    fn fill(&mut self, partition: usize, broker: &Broker) -> Result<(), IoError> {
+        let at = self.partitions[partition];
+        let own = &self.own;
+        let buffer = &mut self.buffers[partition];
+        while buffer.chunk.records.is_empty() && buffer.read_from < buffer.cut {
+            let read = broker.read_to(at, buffer.read_from, buffer.cut, READ_BYTES);
+            let read = read.map_err(|e| failed(&self.topic, e))?;
+            if read.next_offset <= buffer.read_from {
+                // Nothing was read although the cut is beyond: try again at the next poll.
+                buffer.cut = buffer.read_from;
+                return Ok(());
+            }
+            let skip = |header: &_| records::own_epoch(header).is_some_and(|e| own.contains(e));
+            let chunk = records::chunk(&read.records, buffer.read_from, skip);
+            buffer.chunk = chunk.map_err(|e| {
+                IoError::Query(format!(
+                    "topic {} partition {} cannot be read from offset {}: {e}. Restore the topic, or \
+                     delete its records up to there.",
+                    self.topic, at.partition, buffer.read_from
+                ))
+            })?;
+            buffer.blocks.clear();
+            buffer.blocks.resize(buffer.chunk.blocks.len(), None);
+            buffer.read_from = read.next_offset;
+        }
+        Ok(())
+    }
+
+    /// Takes the head record of a partition's buffer into the rows. Gives its size in bytes.
+    fn take(
+        &mut self,
+        partition: usize,
+        order: u64,
+        next_block: &mut u32,
+        bad: &mut Vec<BadRecord>,
+    ) -> usize {
+        let at = self.partitions[partition];
+        let buffer = &mut self.buffers[partition];
+        let Some(record) = buffer.chunk.records.pop_front() else { return 0 };
+        let place = record.block as usize;
+        let bytes: &Bytes = &buffer.chunk.blocks[place];
+        let block = buffer.blocks[place].get_or_insert_with(|| {
+            *next_block = next_block.wrapping_add(1);
+            Block::new(*next_block, bytes.clone())
+        });
+        let (key, value) = (record.key.of(bytes), record.value.of(bytes));
+        let size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + 16;
+        let raw = RawRecord {
+            order,
+            partition: at.partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key,
+            value,
+            block,
+            headers: record.headers,
+        };
+        if let Err(e) = self.rows.push(raw) {
+            bad.push(BadRecord {
+                query: self.query.clone(),
+                step: "KsqlTopic.Source.deserializer".to_owned(),
+                topic: self.topic.clone(),
+                partition: at.partition,
+                offset: record.offset,
+                reason: e.to_string(),
+            });
+        }
+        size
+    }
+}
+
+/// Why a partition cannot be read, with what to do.
+pub(super) fn failed(topic: &str, code: ErrorCode) -> IoError {
+    let again = "TERMINATE the query and create it again to read what is there now.";
+    IoError::Query(match code {
+        ErrorCode::UnknownTopicOrPartition => {
+            format!("topic {topic} was deleted. Create it and the query again, or DROP the relation.")
+        }
+        ErrorCode::OffsetOutOfRange => {
+            format!("records of topic {topic} were deleted before they were read. {again}")
+        }
+        other => format!("topic {topic} cannot be read: {other:?}. See the server's log."),
+    })
+}
+
+/// Whose head record is next: smallest time, then source and partition in order.
+type Turn = Reverse<(i64, usize, usize)>;
+
+/// One poll: takes a cut over the sources and reads up to it, within the budget.
+pub(super) fn poll(
+    broker: &Broker,
+    sources: Vec<(SourceId, &mut Source)>,
+    budget: Budget,
+    next_block: &mut u32,
+) -> Polled {
+    let mut merge = Merge { broker, sources, turns: BinaryHeap::new(), polled: Polled::default() };
+    merge.cut();
+    merge.take(budget, next_block);
+    merge.finish()
+}
+
+struct Merge<'a> {
+    broker: &'a Broker,
+    sources: Vec<(SourceId, &'a mut Source)>,
+    /// One entry for each partition with a record to take.
+    turns: BinaryHeap<Turn>,
+    polled: Polled,
+}
+
+impl Merge<'_> {
+    /// Sets the end of every partition, all at one moment, and reads the first records.
+    fn cut(&mut self) {
+        let broker = self.broker;
+        self.drop_sources(|source| {
+            let known = source.partitions.iter().all(|at| broker.last_stable(*at).is_ok());
+            if known { None } else { Some(failed(&source.topic, ErrorCode::UnknownTopicOrPartition)) }
+        });
+        let partitions: Vec<TopicPartition> =
+            self.sources.iter().flat_map(|(_, source)| source.partitions.clone()).collect();
+        // A topic deleted just now makes this fail; the next poll finds out which.
+        let Ok(ends) = broker.cut(&partitions) else {
+            self.sources.clear();
+            self.polled.more = true;
+            return;
+        };
+        let mut ends = ends.into_iter();
+        for (_, source) in &mut self.sources {
+            for (buffer, end) in source.buffers.iter_mut().zip(ends.by_ref()) {
+                buffer.cut = buffer.end.map_or(end, |last| last.min(end));
+            }
+        }
+        for source in 0..self.sources.len() {
+            for partition in 0..self.sources[source].1.partitions.len() {
+                self.queue(source, partition);
+            }
+        }
+    }
+
+    /// Removes the sources for which `fails` gives a reason.
+    fn drop_sources(&mut self, fails: impl Fn(&Source) -> Option<IoError>) {
+        let polled = &mut self.polled;
+        self.sources.retain(|(id, source)| match fails(source) {
+            None => true,
+            Some(e) => {
+                polled.failed.push((*id, e));
+                false
+            }
+        });
+    }
+
+    /// Gives a partition its turn, if it has a record before its cut.
+    fn queue(&mut self, place: usize, partition: usize) {
+        let (id, source) = &mut self.sources[place];
+        if let Err(e) = source.fill(partition, self.broker) {
+            if !self.polled.failed.iter().any(|(failed, _)| failed == id) {
+                self.polled.failed.push((*id, e));
+            }
+            return;
+        }
+        if let Some(record) = source.buffers[partition].head() {
+            self.turns.push(Reverse((record.timestamp, place, partition)));
+        }
+    }
+
+    fn take(&mut self, budget: Budget, next_block: &mut u32) {
+        let mut order = 0u64;
+        let mut bytes = 0usize;
+        while let Some(Reverse((_, place, partition))) = self.turns.pop() {
+            if order as usize >= budget.rows.max(1) || bytes >= budget.bytes {
+                break;
+            }
+            let (_, source) = &mut self.sources[place];
+            bytes += source.take(partition, order, next_block, &mut self.polled.bad);
+            order += 1;
+            // While the same partition is the next anyway, the heap can be left alone.
+            while (order as usize) < budget.rows && bytes < budget.bytes {
+                let (_, source) = &mut self.sources[place];
+                let Some(head) = source.buffers[partition].head() else { break };
+                let turn = Reverse((head.timestamp, place, partition));
+                if self.turns.peek().is_some_and(|other| *other > turn) {
+                    break;
+                }
+                bytes += source.take(partition, order, next_block, &mut self.polled.bad);
+                order += 1;
+            }
+            self.queue(place, partition);
+        }
+    }
+
+    fn finish(mut self) -> Polled {
+        for (id, source) in &mut self.sources {
+            match source.rows.finish() {
+                Ok(Some(rows)) => self.polled.rows.push((*id, rows)),
+                Ok(None) => {}
+                Err(reason) => self.polled.failed.push((*id, IoError::Query(reason))),
+            }
+            self.polled.more |= source.buffers.iter().any(Buffer::is_behind);
+        }
+        self.polled
+    }
+}
