@@ -18,10 +18,13 @@ pub mod aggregate;
 mod bind;
 mod compile;
 pub mod eval;
+pub mod functions;
 pub mod java;
 mod show;
 pub mod table;
 mod tree;
+mod types;
+pub mod value;
 
 use std::borrow::Cow;
 use std::sync::Arc;

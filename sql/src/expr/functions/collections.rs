@@ -1,0 +1,535 @@
+//! Arrays and maps.
+//!
+//! Elements of any type are compared by their row encoding (`arrow::row`), where NULL is a value, and
+//! results are gathered from the argument's element columns by index, so no function here knows what
+//! it holds.
+
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray, MapArray, StructArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::{interleave, take};
+use arrow::datatypes::{DataType, Int32Type};
+use arrow::row::{RowConverter, Rows, SortField};
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::typed::{I, L, List, S, f2, f3, rows, some};
+use super::typed::B;
+use super::{Call, Kernel, Library};
+use crate::expr::eval::{Fail, Outcome, Value, cast};
+
+pub(super) fn add(lib: &mut Library) {
+    lib.category("ARRAY");
+    lib.add("ARRAY_CONCAT", "The elements of the first array, then those of the second.", [(
+        "[T], [T] -> [T]",
+        two_lists(|_, a, b| a.map(|i| (0, i)).chain(b.map(|i| (1, i))).collect()),
+    )]);
+    lib.add("ARRAY_CONTAINS", "Whether the array has an element equal to the value.", [(
+        "[T], T -> B",
+        contains(),
+    )]);
+    lib.add("ARRAY_DISTINCT", "The array without repeated elements.", [("[T] -> [T]", distinct())]);
+    lib.add("ARRAY_EXCEPT", "The distinct elements of the first array that the second lacks.", [(
+        "[T], [T] -> [T]",
+        set_operation(|keys, a, b| {
+            let mut seen: HashSet<&[u8]> = b.map(|i| keys.right.row(i).data()).collect();
+            a.filter(|i| seen.insert(keys.left.row(*i).data())).map(|i| (0, i)).collect()
+        }),
+    )]);
+    lib.add("ARRAY_INTERSECT", "The distinct elements that both arrays have.", [(
+        "[T], [T] -> [T]",
+        set_operation(|keys, a, b| {
+            let mut wanted: HashSet<&[u8]> = b.map(|i| keys.right.row(i).data()).collect();
+            a.filter(|i| wanted.remove(keys.left.row(*i).data())).map(|i| (0, i)).collect()
+        }),
+    )]);
+    lib.add("ARRAY_UNION", "The distinct elements of both arrays.", [(
+        "[T], [T] -> [T]",
+        set_operation(|keys, a, b| {
+            let mut seen: HashSet<&[u8]> = HashSet::new();
+            let mut picks = vec![];
+            picks.extend(a.filter(|i| seen.insert(keys.left.row(*i).data())).map(|i| (0, i)));
+            picks.extend(b.filter(|i| seen.insert(keys.right.row(*i).data())).map(|i| (1, i)));
+            picks
+        }),
+    )]);
+    lib.add("ARRAY_JOIN", "The elements as one text, with a delimiter between.", [
+        ("[T] -> S", join()),
+        ("[T], S -> S", join()),
+    ]);
+    lib.add("ARRAY_LENGTH", "The number of elements.", [("[T] -> I", length())]);
+    lib.add("ARRAY_MAX", "The greatest element.", [("[T] -> T", best(true))]);
+    lib.add("ARRAY_MIN", "The least element.", [("[T] -> T", best(false))]);
+    lib.add("ARRAY_REMOVE", "The array without the elements equal to a value.", [(
+        "[T], T -> [T]",
+        remove(),
+    )]);
+    lib.add("ARRAY_SORT", "The array sorted, NULLs last; 'DESC' for descending.", [
+        ("[T] -> [T]", sort()),
+        ("[T], S -> [T]", sort()),
+    ]);
+    lib.add("SLICE", "The elements from one place to another, both included.", [(
+        "[T], I, I -> [T]",
+        slice(),
+    )]);
+    lib.add("GENERATE_SERIES", "The numbers from one to another, by a step.", [
+        (
+            "I!, I! -> [I]",
+            f2::<I, I, List<I>>(|a, b| {
+                series(a.into(), b.into(), None).map(|s| s.map(|s| s.into_iter().map(|v| Some(v as i32)).collect()))
+            }),
+        ),
+        (
+            "I!, I!, I! -> [I]",
+            f3::<I, I, I, List<I>>(|a, b, step| {
+                series(a.into(), b.into(), Some(step))
+                    .map(|s| s.map(|s| s.into_iter().map(|v| Some(v as i32)).collect()))
+            }),
+        ),
+        (
+            "L!, L! -> [L]",
+            f2::<L, L, List<L>>(|a, b| {
+                series(a, b, None).map(|s| s.map(|s| s.into_iter().map(Some).collect()))
+            }),
+        ),
+        (
+            "L!, L!, I! -> [L]",
+            f3::<L, L, I, List<L>>(|a, b, step| {
+                series(a, b, Some(step)).map(|s| s.map(|s| s.into_iter().map(Some).collect()))
+            }),
+        ),
+    ]);
+    lib.category("MAP");
+    lib.add("AS_MAP", "The map of an array of keys and an array of values.", [(
+        "[S], [T] -> {S:T}",
+        as_map(),
+    )]);
+    lib.add("ENTRIES", "The entries of a map as structs K and V, sorted by key if asked.", [(
+        "{S:T}, B! -> [<K S, V T>]",
+        entries(),
+    )]);
+    lib.add("MAP_KEYS", "The keys.", [("{S:T} -> [S]", map_part(true))]);
+    lib.add("MAP_VALUES", "The values.", [("{S:T} -> [T]", map_part(false))]);
+    lib.add("MAP_UNION", "The entries of both maps; the second's count where both have a key.", [(
+        "{S:T}, {S:T} -> {S:T}",
+        map_union(),
+    )]);
+}
+
+/// The element range of a row of a list; `None` when the list is NULL.
+pub(super) fn list_range(value: &Value, row: usize) -> Option<Range<usize>> {
+    let at = value.at(row);
+    let list = value.array.as_list::<i32>();
+    let offsets = list.value_offsets();
+    list.is_valid(at).then(|| offsets[at] as usize..offsets[at + 1] as usize)
+}
+
+/// The entry range of a row of a map; `None` when the map is NULL.
+pub(super) fn map_range(value: &Value, row: usize) -> Option<Range<usize>> {
+    let at = value.at(row);
+    let map = value.array.as_map();
+    let offsets = map.value_offsets();
+    map.is_valid(at).then(|| offsets[at] as usize..offsets[at + 1] as usize)
+}
+
+fn items(value: &Value) -> &ArrayRef {
+    value.array.as_list::<i32>().values()
+}
+
+/// Row encodings of a column: equal bytes for equal elements.
+pub(super) fn encode(arrays: &[&ArrayRef]) -> Option<Vec<Rows>> {
+    let ty = arrays.first()?.data_type().clone();
+    let converter = RowConverter::new(vec![SortField::new(ty)]).ok()?;
+    arrays.iter().map(|a| converter.convert_columns(&[(*a).clone()]).ok()).collect()
+}
+
+/// Builds a list column of elements picked from several columns.
+pub(super) struct Picks {
+    picks: Vec<(usize, usize)>,
+    offsets: Vec<i32>,
+    valid: Vec<bool>,
+}
+
+impl Picks {
+    pub(super) fn new(rows: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        Self { picks: vec![], offsets, valid: Vec::with_capacity(rows) }
+    }
+
+    /// Adds a row: its elements as (column, place), or NULL.
+    pub(super) fn row(&mut self, elements: Option<Vec<(usize, usize)>>) {
+        self.valid.push(elements.is_some());
+        self.picks.extend(elements.unwrap_or_default());
+        self.offsets.push(self.picks.len() as i32);
+    }
+
+    fn gather(&self, columns: &[&ArrayRef]) -> ArrayRef {
+        let columns: Vec<&dyn Array> = columns.iter().map(|c| c.as_ref()).collect();
+        interleave(&columns, &self.picks).expect("elements of one type, picked inside the columns")
+    }
+
+    pub(super) fn list(self, columns: &[&ArrayRef], ty: &DataType) -> ArrayRef {
+        let DataType::List(field) = ty else { unreachable!("a list result has an ARRAY type") };
+        let values = self.gather(columns);
+        let offsets = OffsetBuffer::new(self.offsets.into());
+        Arc::new(ListArray::new(field.clone(), offsets, values, Some(NullBuffer::from(self.valid))))
+    }
+
+    /// The same as a map; every pick takes its key and its value from the same column and place.
+    pub(super) fn map(self, keys: &[&ArrayRef], values: &[&ArrayRef], ty: &DataType) -> ArrayRef {
+        let DataType::Map(field, _) = ty else { unreachable!("a map result has a MAP type") };
+        let DataType::Struct(fields) = field.data_type() else {
+            unreachable!("a map's entries are structs");
+        };
+        let columns = vec![self.gather(keys), self.gather(values)];
+        let entries = StructArray::new(fields.clone(), columns, None);
+        let offsets = OffsetBuffer::new(self.offsets.into());
+        let nulls = Some(NullBuffer::from(self.valid));
+        Arc::new(MapArray::new(field.clone(), offsets, entries, nulls, false))
+    }
+}
+
+/// Encoded elements of two lists.
+struct Keys {
+    left: Rows,
+    right: Rows,
+}
+
+type Elements = Vec<(usize, usize)>;
+
+/// A function of two lists where a NULL list counts as empty, unless both are NULL.
+fn two_lists(
+    f: impl Fn(&(), Range<usize>, Range<usize>) -> Elements + Send + Sync + 'static,
+) -> Kernel {
+    Box::new(move |call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let mut out = Picks::new(call.rows);
+        for row in 0..call.rows {
+            out.row(match (list_range(&args[0], row), list_range(&args[1], row)) {
+                (None, None) => None,
+                (a, b) => Some(f(&(), a.unwrap_or(0..0), b.unwrap_or(0..0))),
+            });
+        }
+        out.list(&[items(&args[0]), items(&args[1])], &call.ty.to_arrow())
+    })
+}
+
+/// A function of two lists by equality; NULL when either list is.
+fn set_operation(
+    f: impl Fn(&Keys, Range<usize>, Range<usize>) -> Elements + Send + Sync + 'static,
+) -> Kernel {
+    Box::new(move |call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let Some(mut rows) = encode(&[items(&args[0]), items(&args[1])]) else {
+            return arrow::array::new_null_array(&call.ty.to_arrow(), call.rows);
+        };
+        let (Some(right), Some(left)) = (rows.pop(), rows.pop()) else {
+            return arrow::array::new_null_array(&call.ty.to_arrow(), call.rows);
+        };
+        let keys = Keys { left, right };
+        let mut out = Picks::new(call.rows);
+        for row in 0..call.rows {
+            let ranges = list_range(&args[0], row).zip(list_range(&args[1], row));
+            out.row(ranges.map(|(a, b)| f(&keys, a, b)));
+        }
+        out.list(&[items(&args[0]), items(&args[1])], &call.ty.to_arrow())
+    })
+}
+
+/// A function of one list by its encoded elements.
+fn one_list(f: impl Fn(&Rows, Range<usize>) -> Vec<usize> + Send + Sync + 'static) -> Kernel {
+    Box::new(move |call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let values = items(&args[0]);
+        let Some(keys) = encode(&[values]) else {
+            return arrow::array::new_null_array(&call.ty.to_arrow(), call.rows);
+        };
+        let mut out = Picks::new(call.rows);
+        for row in 0..call.rows {
+            let picked = list_range(&args[0], row).map(|range| f(&keys[0], range));
+            out.row(picked.map(|p| p.into_iter().map(|i| (0, i)).collect()));
+        }
+        out.list(&[values], &call.ty.to_arrow())
+    })
+}
+
+fn distinct() -> Kernel {
+    one_list(|keys, range| {
+        let mut seen: HashSet<&[u8]> = HashSet::new();
+        range.filter(|i| seen.insert(keys.row(*i).data())).collect()
+    })
+}
+
+fn contains() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let keys = encode(&[items(&args[0]), &args[1].array]);
+        rows::<B>(call, |row| {
+            let (Some(keys), Some(mut range)) = (&keys, list_range(&args[0], row)) else {
+                return some(false);
+            };
+            let wanted = keys[1].row(args[1].at(row));
+            some(range.any(|i| keys[0].row(i) == wanted))
+        })
+    })
+}
+
+fn remove() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let values = items(&args[0]);
+        let keys = encode(&[values, &args[1].array]);
+        let mut out = Picks::new(call.rows);
+        for row in 0..call.rows {
+            let picked = keys.as_ref().zip(list_range(&args[0], row)).map(|(keys, range)| {
+                let unwanted = keys[1].row(args[1].at(row));
+                range.filter(|i| keys[0].row(*i) != unwanted).map(|i| (0, i)).collect()
+            });
+            out.row(picked);
+        }
+        out.list(&[values], &call.ty.to_arrow())
+    })
+}
+
+fn length() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let arg = call.args.remove(0);
+        rows::<I>(call, |row| Ok(list_range(&arg, row).map(|range| range.len() as i32)))
+    })
+}
+
+fn best(greatest: bool) -> Kernel {
+    Box::new(move |call: &mut Call<'_, '_>| {
+        let arg = call.args.remove(0);
+        let values = items(&arg);
+        let keys = encode(&[values]);
+        let picks: Int32Array = (0..call.rows)
+            .map(|row| {
+                let (keys, range) = (keys.as_ref()?, list_range(&arg, row)?);
+                let present = range.filter(|i| values.is_valid(*i));
+                let key = |i: &usize| keys[0].row(*i);
+                let found = if greatest {
+                    present.max_by(|a, b| key(a).cmp(&key(b)))
+                } else {
+                    present.min_by(|a, b| key(a).cmp(&key(b)))
+                };
+                found.map(|i| i as i32)
+            })
+            .collect();
+        take(values, &picks, None).expect("elements are picked inside the column")
+    })
+}
+
+fn sort() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let values = items(&args[0]);
+        let keys = encode(&[values]);
+        let mut out = Picks::new(call.rows);
+        for row in 0..call.rows {
+            let descending = match args.get(1) {
+                None => Some(false),
+                Some(direction) if direction.is_null(row) => None,
+                Some(direction) => {
+                    match direction.array.as_string_view().value(direction.at(row)) {
+                        d if d.eq_ignore_ascii_case("ASC") || d.eq_ignore_ascii_case("ASCENDING") => {
+                            Some(false)
+                        }
+                        d if d.eq_ignore_ascii_case("DESC")
+                            || d.eq_ignore_ascii_case("DESCENDING") =>
+                        {
+                            Some(true)
+                        }
+                        _ => None,
+                    }
+                }
+            };
+            let ordered = keys.as_ref().zip(list_range(&args[0], row)).zip(descending);
+            out.row(ordered.map(|((keys, range), descending)| {
+                let (mut present, nulls): (Vec<usize>, Vec<usize>) =
+                    range.partition(|i| values.is_valid(*i));
+                present.sort_by(|a, b| keys[0].row(*a).cmp(&keys[0].row(*b)));
+                if descending {
+                    present.reverse();
+                }
+                present.into_iter().chain(nulls).map(|i| (0, i)).collect()
+            }));
+        }
+        out.list(&[values], &call.ty.to_arrow())
+    })
+}
+
+fn join() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let values = items(&args[0]);
+        rows::<S>(call, |row| {
+            let Some(range) = list_range(&args[0], row) else { return Ok(None) };
+            let delimiter = match args.get(1) {
+                None => ",",
+                Some(d) if d.is_null(row) => "",
+                Some(d) => d.array.as_string_view().value(d.at(row)),
+            };
+            let texts: Vec<String> = range.map(|i| cast::text(values, i)).collect();
+            some(texts.join(delimiter))
+        })
+    })
+}
+
+/// 1-based and inclusive; a NULL bound is open, a place outside gives NULL.
+fn slice() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let bound = |which: usize, row: usize| {
+            let arg = &args[which];
+            (!arg.is_null(row)).then(|| {
+                i64::from(arg.array.as_primitive::<Int32Type>().value(arg.at(row)))
+            })
+        };
+        let mut out = Picks::new(call.rows);
+        for row in 0..call.rows {
+            let picked = list_range(&args[0], row).and_then(|range| {
+                let len = range.len() as i64;
+                let from = bound(1, row).map_or(0, |from| from - 1);
+                let to = bound(2, row).unwrap_or(len);
+                if from < 0 || to > len || from > to {
+                    return None;
+                }
+                let start = range.start;
+                Some((start + from as usize..start + to as usize).map(|i| (0, i)).collect())
+            });
+            out.row(picked);
+        }
+        out.list(&[items(&args[0])], &call.ty.to_arrow())
+    })
+}
+
+/// A series longer than this fails rather than take all memory.
+const LONGEST_SERIES: i128 = 10_000_000;
+
+fn series(from: i64, to: i64, step: Option<i32>) -> Outcome<Vec<i64>> {
+    let step = step.map_or(if from <= to { 1 } else { -1 }, i64::from);
+    if step == 0 {
+        return Err("the step of GENERATE_SERIES is zero".into());
+    }
+    if (from < to && step < 0) || (from > to && step > 0) {
+        return Err("the step of GENERATE_SERIES leads away from its end".into());
+    }
+    let count = (i128::from(to) - i128::from(from)) / i128::from(step) + 1;
+    if count > LONGEST_SERIES {
+        return Err(format!("GENERATE_SERIES would yield {count} numbers").into());
+    }
+    some((0..count as i64).map(|i| from + i * step).collect())
+}
+
+fn as_map() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let (keys, values) = (items(&args[0]), items(&args[1]));
+        // One NULL behind all values, for keys without one.
+        let none = arrow::array::new_null_array(values.data_type(), 1);
+        let texts = keys.as_string_view();
+        let (mut key_picks, mut value_picks) = (Picks::new(call.rows), Vec::new());
+        for row in 0..call.rows {
+            let ranges = list_range(&args[0], row).zip(list_range(&args[1], row));
+            key_picks.row(ranges.map(|(ks, vs)| {
+                let mut entries: Vec<(usize, usize)> = vec![];
+                let mut chosen: Vec<(usize, usize)> = vec![];
+                for (n, k) in ks.filter(|k| texts.is_valid(*k)).enumerate() {
+                    let value = if n < vs.len() { (0, vs.start + n) } else { (1, 0) };
+                    match entries.iter().position(|(_, e)| texts.value(*e) == texts.value(k)) {
+                        Some(at) => chosen[at] = value,
+                        None => {
+                            entries.push((0, k));
+                            chosen.push(value);
+                        }
+                    }
+                }
+                value_picks.extend(chosen);
+                entries
+            }));
+        }
+        let DataType::Map(field, _) = call.ty.to_arrow() else { unreachable!("AS_MAP gives a MAP") };
+        let DataType::Struct(fields) = field.data_type() else {
+            unreachable!("a map's entries are structs");
+        };
+        let flat_keys = key_picks.gather(&[keys]);
+        let flat_values = interleave(&[values.as_ref(), none.as_ref()], &value_picks)
+            .expect("values are picked inside the column");
+        let entries = StructArray::new(fields.clone(), vec![flat_keys, flat_values], None);
+        let offsets = OffsetBuffer::new(key_picks.offsets.into());
+        let nulls = Some(NullBuffer::from(key_picks.valid));
+        Arc::new(MapArray::new(field.clone(), offsets, entries, nulls, false))
+    })
+}
+
+fn entries() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let map = args[0].array.as_map();
+        let keys = map.keys().as_string_view();
+        let sorted = args[1].array.as_boolean();
+        let mut out = Picks::new(call.rows);
+        for row in 0..call.rows {
+            out.row(map_range(&args[0], row).map(|range| {
+                let mut places: Vec<usize> = range.collect();
+                if !args[1].is_null(row) && sorted.value(args[1].at(row)) {
+                    places.sort_by(|a, b| keys.value(*a).cmp(keys.value(*b)));
+                }
+                places.into_iter().map(|i| (0, i)).collect()
+            }));
+        }
+        let DataType::List(field) = call.ty.to_arrow() else { unreachable!("an ARRAY is a list") };
+        let DataType::Struct(fields) = field.data_type() else { unreachable!("of structs") };
+        let columns = vec![map.keys().clone(), map.values().clone()];
+        let structs: ArrayRef = Arc::new(StructArray::new(fields.clone(), columns, None));
+        out.list(&[&structs], &call.ty.to_arrow())
+    })
+}
+
+fn map_part(keys: bool) -> Kernel {
+    Box::new(move |call: &mut Call<'_, '_>| {
+        let arg = call.args.remove(0);
+        let map = arg.array.as_map();
+        let column = if keys { map.keys() } else { map.values() };
+        let mut out = Picks::new(call.rows);
+        for row in 0..call.rows {
+            out.row(map_range(&arg, row).map(|range| range.map(|i| (0, i)).collect()));
+        }
+        out.list(&[column], &call.ty.to_arrow())
+    })
+}
+
+fn map_union() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let maps: Vec<&MapArray> = args.iter().map(|a| a.array.as_map()).collect();
+        let keys: Vec<_> = maps.iter().map(|m| m.keys().as_string_view()).collect();
+        let mut out = Picks::new(call.rows);
+        for row in 0..call.rows {
+            let ranges = [map_range(&args[0], row), map_range(&args[1], row)];
+            if ranges.iter().all(Option::is_none) {
+                out.row(None);
+                continue;
+            }
+            let mut merged: Vec<(usize, usize)> = vec![];
+            for (which, range) in ranges.into_iter().enumerate() {
+                for i in range.into_iter().flatten() {
+                    let key = keys[which].value(i);
+                    match merged.iter_mut().find(|(w, e)| keys[*w].value(*e) == key) {
+                        Some(entry) => *entry = (which, i),
+                        None => merged.push((which, i)),
+                    }
+                }
+            }
+            out.row(Some(merged));
+        }
+        let key_columns: Vec<&ArrayRef> = maps.iter().map(|m| m.keys()).collect();
+        let value_columns: Vec<&ArrayRef> = maps.iter().map(|m| m.values()).collect();
+        out.map(&key_columns, &value_columns, &call.ty.to_arrow())
+    })
+}
+
+/// A failure for callers that build maps.
+pub(super) const DUPLICATE_KEY: Fail = Fail::Borrowed("two entries of the new map have one key");

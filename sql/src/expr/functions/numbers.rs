@@ -1,0 +1,282 @@
+//! Numbers: rounding, roots, logarithms, trigonometry, the greatest and least of several values.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::{cmp, zip::zip};
+use arrow::datatypes::i256;
+
+use super::typed::{D, I, L, N, Opt, S, f1, f2, f4, f5, some};
+use super::{Call, Kernel, Library};
+use crate::expr::eval::decimal::{self, Rounding};
+use crate::expr::eval::{Outcome, Value};
+use crate::types::SqlType;
+
+fn real(f: fn(f64) -> f64) -> Kernel {
+    f1::<D, D>(move |x| some(f(x)))
+}
+
+pub(super) fn add(lib: &mut Library) {
+    lib.category("MATHEMATICAL");
+    lib.add(
+        "ABS",
+        "The absolute value.",
+        [
+            ("I -> I", f1::<I, I>(|x| some(x.wrapping_abs()))),
+            ("L -> L", f1::<L, L>(|x| some(x.wrapping_abs()))),
+            ("D -> D", f1::<D, D>(|x| some(x.abs()))),
+            ("N -> N", f1::<N, N>(|(x, _)| some(if x < i256::ZERO { x.wrapping_neg() } else { x }))),
+        ],
+    );
+    lib.add(
+        "CEIL",
+        "The smallest integer not below the value.",
+        [
+            ("I -> I", f1::<I, I>(some)),
+            ("L -> L", f1::<L, L>(some)),
+            ("D -> D", real(f64::ceil)),
+            ("N -> N", f1::<N, N>(|x| whole(x, Rounding::Ceiling))),
+        ],
+    );
+    lib.add(
+        "FLOOR",
+        "The greatest integer not above the value.",
+        [
+            ("I -> I", f1::<I, I>(some)),
+            ("L -> L", f1::<L, L>(some)),
+            ("D -> D", real(f64::floor)),
+            ("N -> N", f1::<N, N>(|x| whole(x, Rounding::Floor))),
+        ],
+    );
+    rounding(lib);
+    lib.add("SIGN", "-1, 0 or 1, as the value is negative, zero or positive.", [
+        ("num -> I", f1::<D, I>(|x| some(i32::from(x > 0.0) - i32::from(x < 0.0)))),
+    ]);
+    lib.add("ACOS", "The arc cosine, in radians.", [("num -> D", real(f64::acos))]);
+    lib.add("ASIN", "The arc sine, in radians.", [("num -> D", real(f64::asin))]);
+    lib.add("ATAN", "The arc tangent, in radians.", [("num -> D", real(f64::atan))]);
+    lib.add(
+        "ATAN2",
+        "The angle of the point (x, y), in radians; y comes first.",
+        [("num, num -> D", f2::<D, D, D>(|y, x| some(y.atan2(x))))],
+    );
+    lib.add("COS", "The cosine of radians.", [("num -> D", real(f64::cos))]);
+    lib.add("COSH", "The hyperbolic cosine.", [("num -> D", real(f64::cosh))]);
+    lib.add("COT", "The cotangent of radians.", [("num -> D", real(|x| 1.0 / x.tan()))]);
+    lib.add("SIN", "The sine of radians.", [("num -> D", real(f64::sin))]);
+    lib.add("SINH", "The hyperbolic sine.", [("num -> D", real(f64::sinh))]);
+    lib.add("TAN", "The tangent of radians.", [("num -> D", real(f64::tan))]);
+    lib.add("TANH", "The hyperbolic tangent.", [("num -> D", real(f64::tanh))]);
+    lib.add("CBRT", "The cube root.", [("num -> D", real(f64::cbrt))]);
+    lib.add("EXP", "e to the power of the value.", [("num -> D", real(f64::exp))]);
+    lib.add("LN", "The natural logarithm.", [("num -> D", real(f64::ln))]);
+    lib.add("SQRT", "The square root.", [("num -> D", real(f64::sqrt))]);
+    // Java multiplies by a constant here; Rust's own methods round differently.
+    lib.add("DEGREES", "Radians as degrees.", [
+        ("num -> D", real(|x| x * (180.0 / std::f64::consts::PI))),
+    ]);
+    lib.add("RADIANS", "Degrees as radians.", [
+        ("num -> D", real(|x| x * (std::f64::consts::PI / 180.0))),
+    ]);
+    lib.add("LOG", "The natural logarithm, or that to a base given first.", [
+        ("num -> D", real(f64::ln)),
+        (
+            "num, num -> D",
+            f2::<D, D, D>(|base, x| {
+                some(if base <= 0.0 || base == 1.0 { f64::NAN } else { x.ln() / base.ln() })
+            }),
+        ),
+    ]);
+    lib.add(
+        "POWER",
+        "The first value to the power of the second.",
+        [("num, num -> D", f2::<D, D, D>(|x, y| some(x.powf(y))))],
+    );
+    lib.add("PI", "The number pi.", [(
+        "-> D",
+        Box::new(|call: &mut Call<'_, '_>| -> ArrayRef {
+            Arc::new(Float64Array::from(vec![std::f64::consts::PI; call.rows]))
+        }) as Kernel,
+    )]);
+    lib.add("RANDOM", "A random number from 0 up to, not including, 1.", [("-> D", random())]);
+    lib.add(
+        "GEO_DISTANCE",
+        "The distance between two points given as latitude and longitude in degrees, in km or miles.",
+        [
+            (
+                "D!, D!, D!, D! -> D",
+                f4::<D, D, D, D, D>(|a, b, c, d| distance([a, b, c, d], "KM")),
+            ),
+            (
+                "D!, D!, D!, D!, S -> D",
+                f5::<D, D, D, D, Opt<S>, D>(|a, b, c, d, unit| {
+                    distance([a, b, c, d], unit.unwrap_or("KM"))
+                }),
+            ),
+        ],
+    );
+    lib.add("GREATEST", "The greatest of the values, NULLs left out.", extremes(true));
+    lib.add("LEAST", "The least of the values, NULLs left out.", extremes(false));
+}
+
+fn whole((value, scale): (i256, i32), rounding: Rounding) -> Outcome<i256> {
+    let whole = decimal::rescale(value, scale, 0, rounding);
+    in_range(whole.and_then(|w| decimal::rescale(w, 0, scale, Rounding::Exact)))
+}
+
+fn in_range(value: Option<i256>) -> Outcome<i256> {
+    value.map_or(Err("the DECIMAL result overflows".into()), some)
+}
+
+/// The type of ROUND and TRUNC of a DECIMAL without places: nothing behind the point.
+fn whole_decimal(args: &[SqlType]) -> SqlType {
+    match args {
+        [SqlType::Decimal { precision, scale }, ..] => {
+            SqlType::Decimal { precision: (precision - scale).max(1), scale: 0 }
+        }
+        _ => SqlType::Decimal { precision: 1, scale: 0 },
+    }
+}
+
+fn rounding(lib: &mut Library) {
+    lib.add(
+        "ROUND",
+        "The value rounded to an integer, or to a number of places; ties go up.",
+        [
+            ("I -> L", f1::<I, L>(|x| some(i64::from(x)))),
+            ("L -> L", f1::<L, L>(some)),
+            ("D -> L", f1::<D, L>(|x| some((x + 0.5).floor() as i64))),
+            ("D, I -> D", f2::<D, I, D>(|x, n| places(x, n, Rounding::HalfToPositive))),
+            (
+                "N -> N",
+                f1::<N, N>(|(x, s)| in_range(decimal::rescale(x, s, 0, Rounding::HalfToPositive))),
+            ),
+            ("N, I -> N", f2::<N, I, N>(|x, n| to_places(x, n, Rounding::HalfToPositive))),
+        ],
+    );
+    lib.returning(4, whole_decimal);
+    lib.add(
+        "TRUNC",
+        "The value cut to an integer, or to a number of places.",
+        [
+            ("I -> L", f1::<I, L>(|x| some(i64::from(x)))),
+            ("L -> L", f1::<L, L>(some)),
+            ("D -> L", f1::<D, L>(|x| some(x.trunc() as i64))),
+            ("D, I -> D", f2::<D, I, D>(|x, n| places(x, n, Rounding::Down))),
+            ("N -> N", f1::<N, N>(|(x, s)| in_range(decimal::rescale(x, s, 0, Rounding::Down)))),
+            ("N, I -> N", f2::<N, I, N>(|x, n| to_places(x, n, Rounding::Down))),
+        ],
+    );
+    lib.returning(4, whole_decimal);
+}
+
+/// Rounds the decimal digits that the double prints as, not its binary value.
+fn places(x: f64, places: i32, rounding: Rounding) -> Outcome<f64> {
+    if !x.is_finite() {
+        return some(x);
+    }
+    let text = crate::expr::java::double_to_string(x);
+    let rounded = decimal::parse(&text).and_then(|(value, scale)| {
+        if places >= scale {
+            return Some(x);
+        }
+        let value = decimal::rescale(value, scale, places, rounding)?;
+        Some(decimal::to_double(value, places))
+    });
+    // Digits beyond what a DECIMAL holds: far larger or smaller than any rounding would matter.
+    some(rounded.unwrap_or(x))
+}
+
+fn to_places((value, scale): (i256, i32), places: i32, rounding: Rounding) -> Outcome<i256> {
+    if places >= scale {
+        return some(value);
+    }
+    let rounded = decimal::rescale(value, scale, places, rounding);
+    in_range(rounded.and_then(|r| decimal::rescale(r, places, scale, Rounding::Exact)))
+}
+
+/// A pseudo-random sequence. It is seeded once per process: RANDOM promises nothing repeatable.
+fn random() -> Kernel {
+    let state = AtomicU64::new(RandomState::new().hash_one(0));
+    Box::new(move |call: &mut Call<'_, '_>| -> ArrayRef {
+        let values = (0..call.rows).map(|_| (next_random(&state) >> 11) as f64 / (1u64 << 53) as f64);
+        Arc::new(Float64Array::from_iter_values(values))
+    })
+}
+
+/// SplitMix64.
+pub(super) fn next_random(state: &AtomicU64) -> u64 {
+    let step = 0x9E37_79B9_7F4A_7C15;
+    let mut z = state.fetch_add(step, Ordering::Relaxed).wrapping_add(step);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn distance([lat1, lon1, lat2, lon2]: [f64; 4], unit: &str) -> Outcome<f64> {
+    let radius = match unit.to_ascii_uppercase().as_str() {
+        "KM" | "KILOMETER" | "KILOMETERS" | "KILOMETRE" | "KILOMETRES" => 6371.0,
+        "MI" | "MILE" | "MILES" => 3959.0,
+        other => return Err(format!("the unit {other} is neither km nor mi").into()),
+    };
+    if !(-90.0..=90.0).contains(&lat1) || !(-90.0..=90.0).contains(&lat2) {
+        return Err("a latitude is not between -90 and 90".into());
+    }
+    if !(-180.0..=180.0).contains(&lon1) || !(-180.0..=180.0).contains(&lon2) {
+        return Err("a longitude is not between -180 and 180".into());
+    }
+    let (dlat, dlon) = ((lat2 - lat1).to_radians(), (lon2 - lon1).to_radians());
+    let a = (dlat / 2.0).sin() * (dlat / 2.0).sin()
+        + lat1.to_radians().cos()
+            * lat2.to_radians().cos()
+            * (dlon / 2.0).sin()
+            * (dlon / 2.0).sin();
+    some(radius * 2.0 * a.sqrt().atan2((1.0 - a).sqrt()))
+}
+
+fn extremes(greatest: bool) -> [(&'static str, Kernel); 9] {
+    let kernel = || extreme(greatest);
+    [
+        ("I, I... -> I", kernel()),
+        ("L, L... -> L", kernel()),
+        ("D, D... -> D", kernel()),
+        ("N, N... -> N", kernel()),
+        ("S, S... -> S", kernel()),
+        ("Y, Y... -> Y", kernel()),
+        ("DT, DT... -> DT", kernel()),
+        ("TM, TM... -> TM", kernel()),
+        ("TS, TS... -> TS", kernel()),
+    ]
+}
+
+fn extreme(greatest: bool) -> Kernel {
+    Box::new(move |call: &mut Call<'_, '_>| {
+        let mut args = std::mem::take(&mut call.args).into_iter();
+        let Some(first) = args.next() else {
+            return arrow::array::new_null_array(&call.ty.to_arrow(), call.rows);
+        };
+        let mut best = first.into_array(call.rows);
+        for next in args {
+            let better = if greatest {
+                cmp::gt(&next.datum(), &best)
+            } else {
+                cmp::lt(&next.datum(), &best)
+            };
+            let better = better.expect("all arguments have one type");
+            let take = take_next(&better, &next, &best, call.rows);
+            best = zip(&take, &next.datum(), &best).expect("all arguments have one type");
+        }
+        best
+    })
+}
+
+/// Where the next value is better, or the only one.
+fn take_next(better: &BooleanArray, next: &Value, best: &ArrayRef, rows: usize) -> BooleanArray {
+    let bits = BooleanBuffer::collect_bool(rows, |row| {
+        !next.is_null(row) && (best.is_null(row) || (better.is_valid(row) && better.value(row)))
+    });
+    BooleanArray::new(bits, None)
+}

@@ -1,0 +1,480 @@
+//! Texts. Positions and lengths count UTF-16 code units, as Java's strings do.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arrow::array::{ArrayRef, AsArray, StringViewBuilder};
+use std::hash::{BuildHasher, RandomState};
+
+use super::numbers::next_random;
+use super::typed::{I, List, MapOf, Opt, S, Y, f1, f2, f3, f4, f5, f6, rows, some};
+use super::{Call, Kernel, Library};
+use crate::expr::eval::Outcome;
+
+pub(super) fn add(lib: &mut Library) {
+    lib.category("STRING");
+    basics(lib);
+    searching(lib);
+    padding(lib);
+    splitting(lib);
+    masks(lib);
+    lib.add("UUID", "A random UUID, or 16 bytes written as one.", [
+        ("-> S", random_uuid()),
+        ("Y -> S", f1::<Y, S>(|bytes| Ok(<[u8; 16]>::try_from(bytes).ok().map(uuid_text)))),
+    ]);
+}
+
+/// Length in UTF-16 code units.
+pub(super) fn utf16_len(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.encode_utf16().count() }
+}
+
+/// The code units from `from` up to `to`; a surrogate cut in half becomes a replacement character.
+pub(super) fn utf16_slice(text: &str, from: usize, to: usize) -> String {
+    if text.is_ascii() {
+        return text[from.min(text.len())..to.min(text.len())].to_owned();
+    }
+    let units: Vec<u16> = text.encode_utf16().skip(from).take(to.saturating_sub(from)).collect();
+    String::from_utf16_lossy(&units)
+}
+
+fn basics(lib: &mut Library) {
+    lib.add("CHR", "The character of a code point, given as a number or as \\u and hex digits.", [
+        (
+            "I -> S",
+            f1::<I, S>(|code| Ok(u32::try_from(code).ok().and_then(char::from_u32).map(String::from))),
+        ),
+        ("S -> S", f1::<S, S>(|escape| Ok(unescape(escape)))),
+    ]);
+    lib.add("CONCAT", "The texts or bytes one after the other, NULLs left out.", [
+        ("S... -> S", concat_text()),
+        ("Y... -> Y", concat_bytes()),
+    ]);
+    lib.add("CONCAT_WS", "The texts or bytes with a separator between, NULLs left out.", [
+        ("S, S... -> S", join_text()),
+        ("Y, Y... -> Y", join_bytes()),
+    ]);
+    lib.add("ELT", "The n-th of the texts, counted from 1.", [("I!, S... -> S", elt())]);
+    lib.add("FIELD", "The position of the first text among the others, 0 if it is not there.", [(
+        "S, S... -> I",
+        field(),
+    )]);
+    lib.add("INITCAP", "Each word with a capital and the rest in lower case.", [
+        ("S -> S", f1::<S, S>(|text| some(initcap(text)))),
+    ]);
+    lib.add("LCASE", "The text in lower case.", [("S -> S", f1::<S, S>(|t| some(t.to_lowercase())))]);
+    lib.add("UCASE", "The text in upper case.", [("S -> S", f1::<S, S>(|t| some(t.to_uppercase())))]);
+    lib.add("TRIM", "The text without blanks and control characters at both ends.", [(
+        "S -> S",
+        f1::<S, S>(|t| some(t.trim_matches(|c: char| c <= ' ').to_owned())),
+    )]);
+    lib.add("LEN", "The number of characters of a text, or of bytes.", [
+        ("S -> I", f1::<S, I>(|t| some(utf16_len(t) as i32))),
+        ("Y -> I", f1::<Y, I>(|b| some(b.len() as i32))),
+    ]);
+    lib.add("REPLACE", "The text with every occurrence of the second text replaced by the third.", [
+        ("S, S, S -> S", f3::<S, S, S, S>(|text, old, new| some(text.replace(old, new)))),
+    ]);
+    lib.add("SUBSTRING", "The part from a position, counted from 1 or from the end, of a length.", [
+        (
+            "S, I -> S",
+            f2::<S, I, S>(|t, from| some(substring(t, from, None))),
+        ),
+        ("S, I, I -> S", f3::<S, I, I, S>(|t, from, n| some(substring(t, from, Some(n))))),
+        ("Y, I -> Y", f2::<Y, I, Y>(|b, from| some(part(b, from, None)))),
+        ("Y, I, I -> Y", f3::<Y, I, I, Y>(|b, from, n| some(part(b, from, Some(n))))),
+    ]);
+}
+
+/// Where a part starts and ends in something of length `len`.
+fn range(len: usize, from: i32, count: Option<i32>) -> (usize, usize) {
+    let len = len as i64;
+    let from = i64::from(from);
+    let start = if from < 0 { len + from } else { (from - 1).max(0) }.clamp(0, len);
+    let end = count.map_or(len, |n| (start + i64::from(n.max(0))).min(len));
+    (start as usize, end as usize)
+}
+
+fn substring(text: &str, from: i32, count: Option<i32>) -> String {
+    let (start, end) = range(utf16_len(text), from, count);
+    utf16_slice(text, start, end)
+}
+
+fn part(bytes: &[u8], from: i32, count: Option<i32>) -> Vec<u8> {
+    let (start, end) = range(bytes.len(), from, count);
+    bytes[start..end].to_vec()
+}
+
+/// Java's escape sequences in a text that starts with `\u`.
+fn unescape(text: &str) -> Option<String> {
+    if text.len() < 6 || !text.starts_with("\\u") {
+        return None;
+    }
+    let mut units: Vec<u16> = vec![];
+    let mut rest = text;
+    while !rest.is_empty() {
+        if let Some(hex) = rest.strip_prefix("\\u").and_then(|r| r.get(..4)) {
+            units.push(u16::from_str_radix(hex, 16).ok()?);
+            rest = &rest[6..];
+        } else {
+            let c = rest.chars().next()?;
+            units.extend(c.encode_utf16(&mut [0; 2]).iter());
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    String::from_utf16(&units).ok()
+}
+
+fn initcap(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut fresh = true;
+    for c in text.chars() {
+        if fresh {
+            out.extend(c.to_uppercase());
+        } else {
+            out.extend(c.to_lowercase());
+        }
+        fresh = c.is_whitespace();
+    }
+    out
+}
+
+fn concat_text() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| -> ArrayRef {
+        let args = std::mem::take(&mut call.args);
+        let columns: Vec<_> = args.iter().map(|a| (a, a.array.as_string_view())).collect();
+        let mut out = StringViewBuilder::with_capacity(call.rows);
+        let mut text = String::new();
+        for row in 0..call.rows {
+            text.clear();
+            for (arg, column) in &columns {
+                if !arg.is_null(row) {
+                    text.push_str(column.value(arg.at(row)));
+                }
+            }
+            out.append_value(&text);
+        }
+        Arc::new(out.finish())
+    })
+}
+
+fn concat_bytes() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let columns: Vec<_> = args.iter().map(|a| (a, a.array.as_binary::<i32>())).collect();
+        rows::<Y>(call, |row| {
+            let present = columns.iter().filter(|(arg, _)| !arg.is_null(row));
+            some(present.flat_map(|(arg, c)| c.value(arg.at(row)).iter().copied()).collect())
+        })
+    })
+}
+
+fn join_text() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let columns: Vec<_> = args.iter().map(|a| (a, a.array.as_string_view())).collect();
+        rows::<S>(call, |row| {
+            let texts: Vec<&str> = columns
+                .iter()
+                .filter(|(arg, _)| !arg.is_null(row))
+                .map(|(arg, c)| c.value(arg.at(row)))
+                .collect();
+            match texts.as_slice() {
+                _ if columns.len() < 2 => Err("CONCAT_WS needs at least two arguments".into()),
+                _ if columns[0].0.is_null(row) => Ok(None),
+                [separator, items @ ..] => some(items.join(separator)),
+                [] => Ok(None),
+            }
+        })
+    })
+}
+
+fn join_bytes() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let columns: Vec<_> = args.iter().map(|a| (a, a.array.as_binary::<i32>())).collect();
+        rows::<Y>(call, |row| {
+            let items: Vec<&[u8]> = columns
+                .iter()
+                .filter(|(arg, _)| !arg.is_null(row))
+                .map(|(arg, c)| c.value(arg.at(row)))
+                .collect();
+            match items.as_slice() {
+                _ if columns.len() < 2 => Err("CONCAT_WS needs at least two arguments".into()),
+                _ if columns[0].0.is_null(row) => Ok(None),
+                [separator, items @ ..] => some(items.join(*separator)),
+                [] => Ok(None),
+            }
+        })
+    })
+}
+
+fn elt() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let (places, texts) = args.split_at(1);
+        let index = places[0].array.as_primitive::<arrow::datatypes::Int32Type>();
+        rows::<S>(call, |row| {
+            if places[0].is_null(row) {
+                return Ok(None);
+            }
+            let at = usize::try_from(index.value(places[0].at(row))).ok();
+            let chosen = at.and_then(|at| texts.get(at.checked_sub(1)?));
+            Ok(chosen
+                .filter(|text| !text.is_null(row))
+                .map(|text| text.array.as_string_view().value(text.at(row)).to_owned()))
+        })
+    })
+}
+
+fn field() -> Kernel {
+    Box::new(|call: &mut Call<'_, '_>| {
+        let args = std::mem::take(&mut call.args);
+        let columns: Vec<_> = args.iter().map(|a| (a, a.array.as_string_view())).collect();
+        rows::<I>(call, |row| {
+            let get = |(arg, column): &(&crate::expr::eval::Value, &arrow::array::StringViewArray)| {
+                (!arg.is_null(row)).then(|| column.value(arg.at(row)).to_owned())
+            };
+            let Some(wanted) = columns.first().and_then(&get) else { return some(0) };
+            let at = columns[1..].iter().position(|c| get(c).as_ref() == Some(&wanted));
+            some(at.map_or(0, |at| at as i32 + 1))
+        })
+    })
+}
+
+fn searching(lib: &mut Library) {
+    lib.add("INSTR", "The position of a text in another, from a position on, the n-th occurrence.", [
+        (
+            "S, S -> I",
+            f2::<Opt<S>, Opt<S>, I>(|t, part| some(instr(t, part, 1, 1))),
+        ),
+        (
+            "S, S, I! -> I",
+            f3::<Opt<S>, Opt<S>, I, I>(|t, part, from| some(instr(t, part, from, 1))),
+        ),
+        (
+            "S, S, I!, I! -> I",
+            f4::<Opt<S>, Opt<S>, I, I, I>(|t, part, from, nth| some(instr(t, part, from, nth))),
+        ),
+    ]);
+}
+
+/// 1-based; a negative `from` searches backwards from that place from the end; 0 if not found.
+fn instr(text: Option<&str>, part: Option<&str>, from: i32, nth: i32) -> i32 {
+    let (Some(text), Some(part)) = (text, part) else { return 0 };
+    if part.is_empty() || from == 0 || nth < 1 {
+        return 0;
+    }
+    let text: Vec<u16> = text.encode_utf16().collect();
+    let part: Vec<u16> = part.encode_utf16().collect();
+    let Some(last) = text.len().checked_sub(part.len()) else { return 0 };
+    let matches = |at: &usize| text[*at..].starts_with(&part);
+    let skip = nth as usize - 1;
+    let found = if from > 0 {
+        (from as usize - 1..=last).filter(matches).nth(skip)
+    } else {
+        let back = text.len() as i64 + i64::from(from);
+        let start = usize::try_from(back).ok().map(|b| b.min(last));
+        start.and_then(|start| (0..=start).rev().filter(matches).nth(skip))
+    };
+    found.map_or(0, |at| at as i32 + 1)
+}
+
+fn padding(lib: &mut Library) {
+    lib.add("LPAD", "The text or bytes filled up on the left, or cut, to a length.", [
+        ("S, I, S -> S", f3::<S, I, S, S>(|t, n, fill| Ok(pad_text(t, n, fill, true)))),
+        ("Y, I, Y -> Y", f3::<Y, I, Y, Y>(|b, n, fill| Ok(pad(b, n, fill, true)))),
+    ]);
+    lib.add("RPAD", "The text or bytes filled up on the right, or cut, to a length.", [
+        ("S, I, S -> S", f3::<S, I, S, S>(|t, n, fill| Ok(pad_text(t, n, fill, false)))),
+        ("Y, I, Y -> Y", f3::<Y, I, Y, Y>(|b, n, fill| Ok(pad(b, n, fill, false)))),
+    ]);
+}
+
+fn pad_text(text: &str, len: i32, fill: &str, left: bool) -> Option<String> {
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let fill: Vec<u16> = fill.encode_utf16().collect();
+    pad(&units, len, &fill, left).map(|padded| String::from_utf16_lossy(&padded))
+}
+
+/// No result is longer than this, whatever a row asks for.
+const LONGEST: usize = 64 << 20;
+
+fn pad<T: Clone>(items: &[T], len: i32, fill: &[T], left: bool) -> Option<Vec<T>> {
+    let len = usize::try_from(len).ok().filter(|len| *len <= LONGEST)?;
+    if fill.is_empty() {
+        return None;
+    }
+    let kept = &items[..items.len().min(len)];
+    let padding: Vec<T> = fill.iter().cycle().take(len - kept.len()).cloned().collect();
+    Some(if left { [&padding, kept].concat() } else { [kept, &padding].concat() })
+}
+
+fn splitting(lib: &mut Library) {
+    lib.add("SPLIT", "The pieces between delimiters; an empty delimiter splits into characters.", [
+        ("S, S -> [S]", f2::<S, S, List<S>>(|t, d| some(split_text(t, d)))),
+        ("Y, Y -> [Y]", f2::<Y, Y, List<Y>>(|b, d| some(split_bytes(b, d)))),
+    ]);
+    lib.add("SPLIT_TO_MAP", "The map in a text of entries with keys and values.", [(
+        "S, S, S -> {S:S}",
+        f3::<S, S, S, MapOf<S, S>>(|text, entry, kv| Ok(split_to_map(text, entry, kv))),
+    )]);
+}
+
+fn split_text(text: &str, delimiter: &str) -> Vec<Option<String>> {
+    if delimiter.is_empty() {
+        if text.is_empty() {
+            return vec![Some(String::new())];
+        }
+        return text.chars().map(|c| Some(c.to_string())).collect();
+    }
+    text.split(delimiter).map(|piece| Some(piece.to_owned())).collect()
+}
+
+fn split_bytes(bytes: &[u8], delimiter: &[u8]) -> Vec<Option<Vec<u8>>> {
+    if delimiter.is_empty() {
+        if bytes.is_empty() {
+            return vec![Some(vec![])];
+        }
+        return bytes.iter().map(|b| Some(vec![*b])).collect();
+    }
+    let mut pieces = vec![];
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(delimiter.len()).position(|w| w == delimiter) {
+        pieces.push(Some(rest[..at].to_vec()));
+        rest = &rest[at + delimiter.len()..];
+    }
+    pieces.push(Some(rest.to_vec()));
+    pieces
+}
+
+fn split_to_map(text: &str, entry: &str, kv: &str) -> Option<Vec<(String, Option<String>)>> {
+    if entry.is_empty() || kv.is_empty() || entry == kv {
+        return None;
+    }
+    let mut map: Vec<(String, Option<String>)> = vec![];
+    for (key, value) in text.split(entry).filter_map(|e| e.split_once(kv)) {
+        let value = Some(value.split(kv).next().unwrap_or_default().to_owned());
+        match map.iter_mut().find(|(k, _)| k == key) {
+            Some((_, old)) => *old = value,
+            None => map.push((key.to_owned(), value)),
+        }
+    }
+    Some(map)
+}
+
+/// The marks for upper case, lower case, digits and the rest; `None` leaves that class.
+#[derive(Clone, Copy)]
+struct Marks([Option<char>; 4]);
+
+const MARKS: Marks = Marks([Some('X'), Some('x'), Some('n'), Some('-')]);
+
+impl Marks {
+    fn new(marks: [Option<&str>; 4]) -> Outcome<Marks> {
+        let mut out = [None; 4];
+        for (slot, mark) in out.iter_mut().zip(marks) {
+            let Some(mark) = mark else { continue };
+            let mut chars = mark.chars();
+            *slot = match (chars.next(), chars.next()) {
+                (Some(c), None) => Some(c),
+                _ => return Err(format!("the mask {mark:?} is not one character").into()),
+            };
+        }
+        some(Marks(out))
+    }
+
+    fn mask(&self, c: char) -> char {
+        let class = match c {
+            c if c.is_uppercase() => 0,
+            c if c.is_lowercase() => 1,
+            c if c.is_numeric() => 2,
+            _ => 3,
+        };
+        self.0[class].unwrap_or(c)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Which {
+    All,
+    KeepLeft,
+    KeepRight,
+    Left,
+    Right,
+}
+
+fn mask(text: &str, which: Which, n: i32, marks: Outcome<Marks>) -> Outcome<String> {
+    let Some(marks) = marks? else { return Ok(None) };
+    let n = usize::try_from(n).map_err(|_| "the number of characters is negative")?;
+    let len = text.chars().count();
+    some(
+        text.chars()
+            .enumerate()
+            .map(|(i, c)| {
+                let masked = match which {
+                    Which::All => true,
+                    Which::KeepLeft => i >= n,
+                    Which::KeepRight => i + n < len,
+                    Which::Left => i < n,
+                    Which::Right => i + n >= len,
+                };
+                if masked { marks.mask(c) } else { c }
+            })
+            .collect(),
+    )
+}
+
+fn masks(lib: &mut Library) {
+    type M = Opt<S>;
+    lib.add("MASK", "The text with its characters replaced by marks for their class.", [
+        ("S -> S", f1::<S, S>(|t| mask(t, Which::All, 0, some(MARKS)))),
+        (
+            "S, S, S, S, S -> S",
+            f5::<S, M, M, M, M, S>(|t, a, b, c, d| {
+                mask(t, Which::All, 0, Marks::new([a, b, c, d]))
+            }),
+        ),
+    ]);
+    let partial = [
+        ("MASK_KEEP_LEFT", "The text masked but for its first characters.", Which::KeepLeft),
+        ("MASK_KEEP_RIGHT", "The text masked but for its last characters.", Which::KeepRight),
+        ("MASK_LEFT", "The text with its first characters masked.", Which::Left),
+        ("MASK_RIGHT", "The text with its last characters masked.", Which::Right),
+    ];
+    for (name, doc, which) in partial {
+        lib.add(name, doc, [
+            ("S, I! -> S", f2::<S, I, S>(move |t, n| mask(t, which, n, some(MARKS)))),
+            (
+                "S, I!, S, S, S, S -> S",
+                f6::<S, I, M, M, M, M, S>(move |t, n, a, b, c, d| {
+                    mask(t, which, n, Marks::new([a, b, c, d]))
+                }),
+            ),
+        ]);
+    }
+}
+
+fn random_uuid() -> Kernel {
+    let state = AtomicU64::new(RandomState::new().hash_one(1));
+    Box::new(move |call: &mut Call<'_, '_>| {
+        rows::<S>(call, |_| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&next_random(&state).to_be_bytes());
+            bytes[8..].copy_from_slice(&next_random(&state).to_be_bytes());
+            bytes[6] = bytes[6] & 0x0F | 0x40;
+            bytes[8] = bytes[8] & 0x3F | 0x80;
+            some(uuid_text(bytes))
+        })
+    })
+}
+
+fn uuid_text(bytes: [u8; 16]) -> String {
+    let mut out = String::with_capacity(36);
+    for (i, byte) in bytes.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            out.push('-');
+        }
+        out.push_str(&format!("{byte:02x}"));
+    }
+    out
+}
