@@ -110,8 +110,8 @@ impl<'a> Lexer<'a> {
             self.at += rest.len() - trimmed.len();
             if trimmed.starts_with("--") {
                 self.at += trimmed.find('\n').map_or(trimmed.len(), |end| end + 1);
-            } else if trimmed.starts_with("/*") {
-                let Some(end) = trimmed[2..].find("*/") else {
+            } else if let Some(comment) = trimmed.strip_prefix("/*") {
+                let Some(end) = comment.find("*/") else {
                     return Err(self.open_ended(2, "comment", "*/"));
                 };
                 self.at += end + 4;

@@ -38,10 +38,10 @@ pub fn parse_statements(text: &str, types: &dyn TypeResolver) -> Result<Vec<Pars
         };
         let statement = parse_tokens(text, group, &known)?;
         match &statement.statement {
-            Statement::CreateType { name, ty, if_not_exists } => {
-                if !(*if_not_exists && known(&name.text).is_some()) {
-                    own_types.insert(name.text.clone(), Some(ty.clone()));
-                }
+            Statement::CreateType { name, ty, if_not_exists }
+                if !*if_not_exists || known(&name.text).is_none() =>
+            {
+                own_types.insert(name.text.clone(), Some(ty.clone()));
             }
             Statement::DropType { name, .. } => {
                 own_types.insert(name.text.clone(), None);
