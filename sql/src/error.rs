@@ -130,6 +130,8 @@ kinds! {
     WrongRelationKind = "wrong-relation-kind",
     // The statement is right, but Millstream cannot do it yet. Never counted as a correct rejection.
     Unsupported = "unsupported",
+    // The node could not do what is right to ask: its disk failed, or it is stopping.
+    NodeFailed = "node-failed",
 }
 
 impl fmt::Display for ErrorKind {
