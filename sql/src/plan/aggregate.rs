@@ -12,7 +12,7 @@ use crate::expr::{AggregateCall, AggregateFunction, Expr, supports_table};
 use crate::plan::flow::{Flow, KeyColumn, Steps};
 use crate::plan::names::NameSource;
 use crate::plan::project::{Item, key_name};
-use crate::plan::scope::{ColumnId, Universe};
+use crate::plan::universe::{ColumnId, Universe};
 use crate::plan::{Aggregate, AggregateWindow, Op, Step, windows};
 use crate::syntax::ast::RelationKind;
 use crate::types::{Column, Schema};

@@ -9,8 +9,8 @@ use crate::error::{ErrorKind, Result, SqlError};
 use crate::plan::flow::Steps;
 use crate::plan::properties::{FormatProperties, RelationProperties, timestamp_column};
 use crate::plan::{
-    Cleanup, Context, Dataflow, DdlPlan, Op, Plan, Sink, Step, TopicSpec, formats, names, query,
-    replace,
+    Cleanup, Context, Dataflow, DdlPlan, Op, Plan, Sink, Step, TopicSpec, formats, names,
+    query_steps, replace,
 };
 use crate::syntax::ast::{ColumnDef, ColumnRole, CreateSource, RelationKind};
 use crate::types::{Column, HeaderColumn, Schema, SqlType, StructField};
@@ -137,7 +137,7 @@ fn materializing_dataflow(relation: &Relation, number: u64) -> Dataflow {
         relation: relation.kind,
         window: relation.window,
     };
-    let source = query::source_op(relation, vec![], true);
+    let source = query_steps::source_op(relation, vec![], true);
     let source = steps.push(step("KsqlTopic", Op::Source(source), vec![]));
     let sink = Sink {
         relation: None,

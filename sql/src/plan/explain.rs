@@ -148,6 +148,16 @@ impl Printer<'_> {
         format!("select {}", parts.join(", "))
     }
 
+    /// The join that the rows of a step go to, and on which side, past steps that keep the key.
+    fn join_after(&self, id: StepId) -> Option<(&'static str, &Step)> {
+        let (at, user) =
+            self.dataflow.steps.iter().enumerate().find(|(_, s)| s.inputs.contains(&id))?;
+        match user.op {
+            Op::Project { .. } => self.join_after(at),
+            _ => Some((if user.inputs.first() == Some(&id) { "left" } else { "right" }, user)),
+        }
+    }
+
     /// The internal topic that brings equal keys together before this step, on Kafka.
     fn repartition(&self, id: StepId, step: &Step) -> Option<String> {
         let topic = |part: &str| {
@@ -167,8 +177,7 @@ impl Printer<'_> {
                 (!same).then(|| topic(&format!("{}-GroupBy", step.name)))
             }
             Op::SelectKey { internal: true, .. } => {
-                let user = self.dataflow.steps.iter().find(|s| s.inputs.contains(&id))?;
-                let side = if user.inputs.first() == Some(&id) { "left" } else { "right" };
+                let (side, user) = self.join_after(id)?;
                 Some(match user.op {
                     Op::StreamStreamJoin(_) => topic(&format!("{}-{side}", user.name)),
                     _ => topic(&user.name),

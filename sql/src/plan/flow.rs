@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use crate::catalog::KeyWindow;
 use crate::error::{Result, SqlError};
 use crate::expr::Expr;
-use crate::plan::scope::ColumnId;
+use crate::plan::universe::ColumnId;
 use crate::plan::{Op, Step, StepId};
 use crate::syntax::ast::RelationKind;
 use crate::types::{Column, Schema};

@@ -1,26 +1,27 @@
-//! Joins: what ON may say, which kind of join it is, which key the result has, and the steps for it.
+//! Joins: what ON may say, which kind of join it is, and which key the result has.
 //!
-//! First every join is read (`analyze`), so that the clauses after it can name the result's columns;
-//! then, when it is known which columns are needed, the steps are laid (`build`). A chain of joins is
-//! left-deep. Rules: `reference/ksqldb.md` 1.5, 1.6, 5.5.
+//! Every join of the left-deep chain is read before other clauses are bound, so that they can name
+//! its result's columns; `join_steps.rs` lays the steps when it is known which columns are needed.
+//! Rules: `reference/ksqldb.md` 1.5, 1.6, 5.5.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use sqlparser::ast::{BinaryOperator, Expr as Ast};
 
 use crate::catalog::{FormatKind, KeyWindow, Relation};
 use crate::error::{ErrorKind, Result, SqlError};
 use crate::expr::{self, Expr};
-use crate::plan::flow::{Flow, KeyColumn, Steps};
+use crate::plan::flow::KeyColumn;
 use crate::plan::names::synthetic_key;
 use crate::plan::properties::FormatProperties;
-use crate::plan::scope::{Clause, ClauseScope, ColumnId, Universe};
-use crate::plan::{Context, Op, Step, StreamStreamJoin, formats};
+use crate::plan::scope::{Clause, ClauseScope};
+use crate::plan::universe::{ColumnId, Universe};
+use crate::plan::{Context, formats};
 use crate::syntax::ast::{Join, JoinKind, Query, RelationKind};
-use crate::types::{Column, Schema};
+use crate::types::Column;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum JoinType {
+pub(super) enum JoinType {
     StreamStream,
     StreamTable,
     TableTable,
@@ -30,17 +31,29 @@ enum JoinType {
 /// One join of the chain, read and checked.
 #[derive(Clone, Debug)]
 pub(super) struct JoinSpec {
-    join: Join,
-    ty: JoinType,
-    left: Expr,
-    right: Expr,
-    rekey_left: bool,
-    rekey_right: bool,
+    pub join: Join,
+    pub ty: JoinType,
+    /// The two sides of ON: over the sources before, and over the new one.
+    pub left: Expr,
+    pub right: Expr,
+    /// Whether a side has to be keyed anew for the join.
+    pub rekey_left: bool,
+    pub rekey_right: bool,
     /// The result's key.
     pub keys: Vec<KeyColumn>,
-    synthetic: Option<ColumnId>,
+    /// The key's own column, when no column of a source stands for it.
+    pub synthetic: Option<ColumnId>,
     /// What a Kafka deployment would key its internal topics and the result with.
     pub key_format: FormatProperties,
+}
+
+impl JoinSpec {
+    /// Columns that the join's own condition reads.
+    pub(super) fn columns(&self) -> Vec<ColumnId> {
+        let mut all = self.left.columns();
+        all.extend(self.right.columns());
+        all
+    }
 }
 
 /// What is known of the left input while the chain is read.
@@ -435,158 +448,5 @@ fn choose_key_format(
             .into_iter()
             .find(|f| f.kind != FormatKind::None)
             .unwrap_or_else(|| FormatProperties::new(default))
-    }
-}
-
-/// Lays the steps of all joins. `sources` has one flow per source, `needed` the columns that the
-/// clauses after the joins use.
-pub(super) fn build(
-    specs: &[JoinSpec],
-    universe: &Universe,
-    sources: Vec<Flow>,
-    needed: &HashSet<ColumnId>,
-    steps: &mut Steps,
-) -> Result<Flow> {
-    // What is needed behind each join, and before the first.
-    let mut after = vec![needed.clone()];
-    for spec in specs.iter().rev() {
-        let mut before = after[0].clone();
-        if spec.rekey_left || spec.ty == JoinType::ForeignKey {
-            before.extend(spec.left.columns());
-        }
-        if spec.rekey_right {
-            before.extend(spec.right.columns());
-        }
-        after.insert(0, before);
-    }
-    let needed = after.remove(0);
-    let last = specs.len();
-    let mut flows = Vec::with_capacity(sources.len());
-    for (source, flow) in sources.into_iter().enumerate() {
-        let prefix = "L_".repeat(last - source.max(1));
-        let side = if source == 0 { "Left" } else { "Right" };
-        let name = format!("{prefix}PrependAlias{side}");
-        flows.push(prepend_alias(flow, source, universe, &needed, &name, steps)?);
-    }
-    let mut flows = flows.into_iter();
-    let Some(mut left) = flows.next() else {
-        return Err(SqlError::unsupported("a join without sources"));
-    };
-    for (((i, spec), right), needed) in specs.iter().enumerate().zip(flows).zip(&after) {
-        let prefix = "L_".repeat(last - 1 - i);
-        left = build_one(spec, &prefix, left, right, needed, universe, steps)?;
-    }
-    Ok(left)
-}
-
-/// The columns needed later, named for the join, the key's copied into the value.
-fn prepend_alias(
-    flow: Flow,
-    source: usize,
-    universe: &Universe,
-    needed: &HashSet<ColumnId>,
-    name: &str,
-    steps: &mut Steps,
-) -> Result<Flow> {
-    let columns = universe.source_columns(source);
-    let ids: Vec<(ColumnId, Column)> = columns
-        .key
-        .iter()
-        .chain(&columns.values)
-        .chain(&columns.pseudo)
-        .filter(|id| needed.contains(id))
-        .map(|id| (*id, Column::new(universe.step_name(*id), universe.column(*id).ty)))
-        .collect();
-    steps.narrow(flow, name, &ids)
-}
-
-/// Without the columns that only made the new key: a join keeps its rows for long.
-fn drop_unneeded(
-    flow: Flow,
-    name: &str,
-    needed: &HashSet<ColumnId>,
-    universe: &Universe,
-    steps: &mut Steps,
-) -> Result<Flow> {
-    let mut kept: Vec<(usize, ColumnId)> = flow
-        .place
-        .iter()
-        .filter(|(id, _)| needed.contains(id))
-        .map(|(id, at)| (*at, *id))
-        .collect();
-    kept.sort_unstable();
-    let column = |id: ColumnId| Column::new(universe.step_name(id), universe.column(id).ty);
-    let ids: Vec<(ColumnId, Column)> = kept.into_iter().map(|(_, id)| (id, column(id))).collect();
-    steps.narrow(flow, name, &ids)
-}
-
-fn build_one(
-    spec: &JoinSpec,
-    prefix: &str,
-    mut left: Flow,
-    mut right: Flow,
-    needed: &HashSet<ColumnId>,
-    universe: &Universe,
-    steps: &mut Steps,
-) -> Result<Flow> {
-    let key_column = Column::new(key_name(spec, universe), spec.left.typed()?);
-    if spec.rekey_left {
-        let key = [(spec.left.clone(), key_column.clone())];
-        left = steps.select_key(left, &format!("{prefix}LeftSourceKeyed"), &key, true)?;
-        left = drop_unneeded(left, &format!("{prefix}LeftNeeded"), needed, universe, steps)?;
-    }
-    if spec.rekey_right {
-        let key = [(spec.right.clone(), key_column.clone())];
-        right = steps.select_key(right, &format!("{prefix}RightSourceKeyed"), &key, true)?;
-        right = drop_unneeded(right, &format!("{prefix}RightNeeded"), needed, universe, steps)?;
-    }
-    let op = match (spec.ty, spec.join.within) {
-        (JoinType::StreamStream, Some(within)) => Op::StreamStreamJoin(StreamStreamJoin {
-            kind: spec.join.kind,
-            before_ms: within.before_ms,
-            after_ms: within.after_ms,
-            grace_ms: within.grace_ms,
-        }),
-        (JoinType::StreamStream, None) => {
-            return Err(SqlError::unsupported("a join of two streams without WITHIN"));
-        }
-        (JoinType::StreamTable, _) => Op::StreamTableJoin { kind: spec.join.kind },
-        (JoinType::TableTable, _) => Op::TableTableJoin { kind: spec.join.kind },
-        (JoinType::ForeignKey, _) => {
-            Op::ForeignKeyJoin { kind: spec.join.kind, foreign_key: left.localize_key(&spec.left)? }
-        }
-    };
-    let (l, r) = (steps.schema(&left), steps.schema(&right));
-    let key = if spec.ty == JoinType::ForeignKey { l.key.clone() } else { vec![key_column] };
-    let value = l.value.iter().chain(&r.value).cloned().collect();
-    let shift = key.len() + l.value.len();
-    let right_keys = r.key.len();
-    let schema = Schema { key, value };
-
-    let mut place: HashMap<ColumnId, usize> = left.place.clone();
-    place.extend(right.place.iter().map(|(id, at)| (*id, at - right_keys + shift)));
-    if let Some(id) = spec.synthetic {
-        place.insert(id, 0);
-    }
-    let (relation, window) = (steps.kind(&left), steps.window(&left));
-    let name = format!("{prefix}Join");
-    let inputs = vec![left.step, right.step];
-    let step = steps.push(Step { name, op, inputs, schema, relation, window });
-    Ok(Flow { step, place, keys: spec.keys.clone() })
-}
-
-fn key_name(spec: &JoinSpec, universe: &Universe) -> String {
-    match spec.keys.first().and_then(|k| k.viable.first()) {
-        Some(Expr::Column { index, .. }) => universe.step_name(*index),
-        _ => "ROWKEY".to_owned(),
-    }
-}
-
-impl JoinSpec {
-    /// Columns that the join's own condition reads.
-    pub(super) fn columns(&self) -> Vec<ColumnId> {
-        let mut all = self.left.columns();
-        all.extend(self.right.columns());
-        all
     }
 }

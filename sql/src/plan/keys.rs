@@ -7,7 +7,7 @@ use crate::error::{ErrorKind, Result, SqlError};
 use crate::expr::Expr;
 use crate::plan::flow::KeyColumn;
 use crate::plan::project::Item;
-use crate::plan::scope::Universe;
+use crate::plan::universe::Universe;
 
 /// How the key columns came about: for the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use sqlparser::ast::{AccessExpr, Expr as Ast};
 use crate::error::{ErrorKind, Result, Span, SqlError};
 use crate::expr::{self, Expr};
 use crate::plan::names::{self, NameSource};
-use crate::plan::scope::{Clause, ClauseScope, ColumnId, Origin, SourceColumns, Universe};
+use crate::plan::scope::{Clause, ClauseScope};
+use crate::plan::universe::{ColumnId, Origin, SourceColumns, Universe};
 use crate::syntax::ast::SelectItem;
 use crate::types::SqlType;
 
