@@ -21,7 +21,7 @@ use super::supported;
 
 /// Most bytes a request may have that carries no records. Kafka has one limit for all (100 MiB),
 /// but only Produce needs it, and an element of an array may take 30 times its bytes in memory.
-pub const CONTROL_FRAME_MAX: usize = 8 << 20;
+pub const CONTROL_FRAME_MAX: usize = 4 << 20;
 
 /// Elements in one array. Kafka's own largest use is a metadata or offset request over all
 /// partitions of a cluster.

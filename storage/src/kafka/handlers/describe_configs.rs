@@ -70,7 +70,8 @@ fn describe(
             return Err(Refused::new(ErrorCode::InvalidRequest, message));
         }
     };
-    if let Some(keys) = &resource.configuration_keys {
+    // None asked for by name, be it null or an empty list, means all.
+    if let Some(keys) = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty()) {
         settings.retain(|setting| keys.iter().any(|key| *key == setting.name));
     }
     Ok(settings)
