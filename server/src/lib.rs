@@ -4,4 +4,6 @@
 //! only here, are threads started, clocks read and signals handled.
 
 pub mod cli;
+pub mod clock;
 pub mod kafka_client;
+pub mod kafka_listener;
