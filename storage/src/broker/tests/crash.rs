@@ -361,14 +361,14 @@ fn check(seed: u64, power: bool, config: StorageConfig) {
 
 #[test]
 fn a_power_cut_loses_nothing_acknowledged() {
-    for seed in 0..250 {
+    for seed in 0..200 {
         check(seed, true, small_config());
     }
 }
 
 #[test]
 fn a_kill_loses_nothing_acknowledged_whatever_the_durability() {
-    for seed in 1000..1100 {
+    for seed in 1000..1060 {
         check(seed, false, small_config());
         check(seed, false, StorageConfig { durability: Durability::Os, ..small_config() });
     }
@@ -376,7 +376,7 @@ fn a_kill_loses_nothing_acknowledged_whatever_the_durability() {
 
 #[test]
 fn a_power_cut_leaves_a_prefix_when_nothing_was_synced() {
-    for seed in 2000..2100 {
+    for seed in 2000..2060 {
         check(seed, true, StorageConfig { durability: Durability::Os, ..small_config() });
     }
 }
