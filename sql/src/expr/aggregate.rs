@@ -65,6 +65,11 @@ const NAMES: &[(&str, AggregateFunction)] = &[
     ("TOPKDISTINCT", AggregateFunction::TopKDistinct),
 ];
 
+/// The names of all aggregate functions, in alphabetical order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|(name, _)| *name)
+}
+
 /// Whether `name` (upper case) is an aggregate function.
 pub fn is_aggregate(name: &str) -> bool {
     function(name).is_some()
