@@ -149,10 +149,7 @@ fn dispatch(call: &Call<'_>, body: Bytes) -> Result<Outcome, FrameError> {
     if !supported::serves(key, version) {
         return Err(FrameError::NotServed { key, version });
     }
-    if key != produce::KEY && body.len() > wire::CONTROL_FRAME_MAX {
-        let (len, max) = (body.len(), wire::CONTROL_FRAME_MAX);
-        return Err(FrameError::TooLong { key, len, max });
-    }
+    check_size(call.header, &body)?;
     macro_rules! to {
         ($handler:ident) => {
             finish(call, $handler::handle(call, wire::decode(call.header, body)?))
@@ -187,6 +184,24 @@ fn dispatch(call: &Call<'_>, body: Bytes) -> Result<Outcome, FrameError> {
         // SUPPORTED and this table say the same: a test asks for every row.
         key => Err(FrameError::NotServed { key, version }),
     }
+}
+
+/// Large requests are for records. Anything else in them is refused before it costs memory.
+fn check_size(header: &Header, body: &Bytes) -> Result<(), FrameError> {
+    let Header { key, version, .. } = *header;
+    if body.len() <= wire::CONTROL_FRAME_MAX {
+        return Ok(());
+    }
+    if key != produce::KEY {
+        let (len, max) = (body.len(), wire::CONTROL_FRAME_MAX);
+        return Err(FrameError::TooLong { key, len, max });
+    }
+    let counted = produce::count_elements(version, body.clone());
+    let elements = counted.map_err(|reason| FrameError::Malformed { key, version, reason })?;
+    if elements > wire::ELEMENTS_MAX {
+        return Err(FrameError::TooMany { elements, max: wire::ELEMENTS_MAX });
+    }
+    Ok(())
 }
 
 fn finish<R: KafkaResponse>(call: &Call<'_>, step: Step<R>) -> Result<Outcome, FrameError> {

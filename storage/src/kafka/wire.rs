@@ -20,12 +20,15 @@ use kafka_wire_core::{KafkaDecode, KafkaEncode};
 use super::supported;
 
 /// Most bytes a request may have that carries no records. Kafka has one limit for all (100 MiB),
-/// but only Produce needs it, and an element of an array may take 30 times its bytes in memory.
+/// but only Produce needs it, and an element of an array may take 40 times its bytes in memory.
 pub const CONTROL_FRAME_MAX: usize = 4 << 20;
 
 /// Elements in one array. Kafka's own largest use is a metadata or offset request over all
 /// partitions of a cluster.
 const ARRAY_MAX: usize = 100_000;
+
+/// Topics and partitions in a Produce request longer than [`CONTROL_FRAME_MAX`].
+pub const ELEMENTS_MAX: usize = ARRAY_MAX;
 
 /// Unknown tags are read over and never used; no client sends more than a handful.
 const TAGS_MAX: usize = 16;
@@ -53,6 +56,8 @@ pub enum FrameError {
     NotServed { key: i16, version: i16 },
     #[error("request {key} has {len} bytes, more than the {max} such a request may have")]
     TooLong { key: i16, len: usize, max: usize },
+    #[error("a produce names {elements} topics and partitions; at most {max} are taken")]
+    TooMany { elements: usize, max: usize },
     #[error("the response to request {key} version {version} cannot be written: {reason}")]
     Response { key: i16, version: i16, reason: EncodeError },
 }

@@ -13,9 +13,11 @@
 //! `acks=all` alike. With `acks=0` there is no answer; if something went wrong the connection is
 //! closed, which is all a client can notice.
 
+use bytes::Bytes;
 use kafka_wire::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_wire::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_wire::{ProduceRequest, ProduceResponse};
+use kafka_wire_core::{DecodeError, Decoder};
 
 use super::*;
 use crate::broker::Appended;
@@ -24,6 +26,49 @@ use crate::topics::check_name;
 pub(in crate::kafka) const KEY: i16 = 0;
 
 const ACKS_ALL: i16 = -1;
+
+/// Counts the topics and partitions of a request without keeping anything, so that a huge one with
+/// hardly any records in it can be refused before it is decoded.
+pub(in crate::kafka) fn count_elements(version: i16, body: Bytes) -> Result<usize, DecodeError> {
+    let flexible = crate::kafka::supported::is_flexible(KEY, version);
+    let limits = crate::kafka::wire::limits(body.len());
+    let mut input = Decoder::new(body, limits)?;
+    let array_len = |input: &mut Decoder| match flexible {
+        true => input.read_compact_array_len(),
+        false => input.read_array_len(),
+    };
+    let tags = |input: &mut Decoder| match flexible {
+        true => input.read_tagged_fields().map(drop),
+        false => Ok(()),
+    };
+    match flexible {
+        true => input.read_compact_nullable_string()?,
+        false => input.read_nullable_string()?,
+    };
+    input.read_i16()?;
+    input.read_i32()?;
+    let topics = array_len(&mut input)?.get();
+    let mut elements = topics;
+    for _ in 0..topics {
+        match (version >= 13, flexible) {
+            (true, _) => drop(input.read_uuid()?),
+            (false, true) => drop(input.read_compact_string()?),
+            (false, false) => drop(input.read_string()?),
+        }
+        let partitions = array_len(&mut input)?.get();
+        elements += partitions;
+        for _ in 0..partitions {
+            input.read_i32()?;
+            match flexible {
+                true => input.read_compact_nullable_bytes()?,
+                false => input.read_nullable_bytes()?,
+            };
+            tags(&mut input)?;
+        }
+        tags(&mut input)?;
+    }
+    Ok(elements)
+}
 
 pub(in crate::kafka) fn handle(call: &Call<'_>, request: ProduceRequest) -> Step<ProduceResponse> {
     let mut ticket = Ticket::default();

@@ -115,6 +115,30 @@ fn too_many_elements_and_too_long_control_frames_are_refused() {
     assert!(matches!(client.send(5, &describe), Outcome::Close(_)));
 }
 
+#[test]
+fn a_large_produce_must_be_large_by_its_records() {
+    let mut client = Client::new();
+    client.create("t", 1, &[]);
+    for version in [8, 9, 13] {
+        let mut full = produce_to("t", 0, Bytes::from(vec![0; 5 << 20]));
+        if version >= 13 {
+            full.topic_data[0].name = StrBytes::default();
+            full.topic_data[0].topic_id = client.id_of("t");
+        }
+        let answer = client.ask(version, &full);
+        let got = answer.responses[0].partition_responses[0].error_code;
+        assert_ne!(got, 0, "five megabytes of nothing are no batch");
+
+        let mut hollow = full.clone();
+        let parts = &mut hollow.topic_data[0].partition_data;
+        parts[0].records = Some(Bytes::from_static(b"0123456789"));
+        let part = parts[0].clone();
+        parts.resize(60_000, part);
+        hollow.topic_data.resize(8, hollow.topic_data[0].clone());
+        assert!(matches!(client.send(version, &hollow), Outcome::Close(_)), "{version}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
