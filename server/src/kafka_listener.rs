@@ -219,9 +219,14 @@ impl Connection {
     async fn run(mut self, shutdown: CancellationToken) -> io::Result<()> {
         let mut stop_at: Option<Instant> = None;
         loop {
-            self.take_frames(stop_at.is_some())?;
             self.settle()?;
+            if stop_at.is_none() {
+                self.take_frames()?;
+            }
             self.flush().await?;
+            if stop_at.is_none() && self.may_take() && frame_len(&self.input)?.is_some() {
+                continue;
+            }
             if let Some(stop_at) = stop_at
                 && (!self.only_disk_is_missing()
                     || self.slots.is_empty()
@@ -257,8 +262,8 @@ impl Connection {
     }
 
     /// Carries out the requests that have arrived, as far as order allows.
-    fn take_frames(&mut self, stopping: bool) -> io::Result<()> {
-        while !stopping && self.may_take() {
+    fn take_frames(&mut self) -> io::Result<()> {
+        while self.may_take() {
             let Some(frame) = take_frame(&mut self.input)? else { return Ok(()) };
             let outcome = kafka::handle(&self.node, &mut self.session, frame, now_ms());
             if let Some(slot) = to_slot(outcome)? {
@@ -350,16 +355,20 @@ fn to_slot(outcome: Outcome) -> io::Result<Option<Slot>> {
     })
 }
 
+/// The length of the next frame, if all of it is there.
+fn frame_len(input: &BytesMut) -> io::Result<Option<usize>> {
+    let Some(prefix) = input.first_chunk::<4>() else { return Ok(None) };
+    let announced = i32::from_be_bytes(*prefix);
+    let len = usize::try_from(announced).ok().filter(|len| *len <= FRAME_MAX);
+    let len = len.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {announced} bytes"))
+    })?;
+    Ok(Some(len).filter(|len| input.len() >= 4 + len))
+}
+
 /// The next whole frame, without its length.
 fn take_frame(input: &mut BytesMut) -> io::Result<Option<Bytes>> {
-    let Some(prefix) = input.first_chunk::<4>() else { return Ok(None) };
-    let len = i32::from_be_bytes(*prefix);
-    let len = usize::try_from(len).ok().filter(|len| *len <= FRAME_MAX).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {len} bytes"))
-    })?;
-    if input.len() < 4 + len {
-        return Ok(None);
-    }
+    let Some(len) = frame_len(input)? else { return Ok(None) };
     input.advance(4);
     Ok(Some(input.split_to(len).freeze()))
 }
