@@ -160,6 +160,7 @@ fn every_planning_error_has_a_case() {
         ErrorKind::SerializationFailed,
         ErrorKind::DecimalOverflow,
         ErrorKind::InvalidRecordTimestamp,
+        ErrorKind::NodeFailed,
     ];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plan_errors");
     let mut cases = String::new();

@@ -38,6 +38,13 @@ pub(super) fn plan(create: &CreateAs, text: &str, context: Context<'_>) -> Resul
     relation.created_by = Some(id.clone());
     let source_names = planned.source_names.clone();
     let topic = topic_spec(&relation, &planned, &properties, context);
+    relation.retention_ms = topic.retention_ms;
+    if source_names.contains(&relation.name) {
+        return Err(SqlError::unsupported(format!(
+            "{} would be replaced by a query that reads it",
+            relation.name
+        )));
+    }
     let dataflow = finish(planned, id.clone(), &relation.name, sink);
     if let Some(existing) = existing {
         replace::check_relation(existing, &relation).map_err(|e| e.at(create.name.span))?;

@@ -28,6 +28,7 @@ pub(super) fn plan_select(
     let planned = fit(planned, &relation)?;
     formats::require_built(relation.key_format.kind)?;
     formats::require_built(relation.value_format.kind)?;
+    refuse_loop(&relation.name, &planned.source_names, context)?;
 
     let number = context.config.query_number.unwrap_or(context.catalog.next_query());
     let id = asked_id.unwrap_or_else(|| format!("INSERTQUERY_{number}"));
@@ -54,6 +55,27 @@ pub(super) fn plan_select(
         delete_topic: None,
         message: format!("Created query with ID {id}"),
     }))
+}
+
+/// Refuses a query that would be fed by its own output, directly or through other queries: an epoch
+/// runs every query on one cut of the input, which a loop has none of.
+fn refuse_loop(target: &str, sources: &[String], context: Context<'_>) -> Result<()> {
+    let mut reached = vec![target.to_owned()];
+    let mut next = 0;
+    while let Some(name) = reached.get(next).cloned() {
+        next += 1;
+        for query in context.catalog.queries().filter(|q| q.sources.contains(&name)) {
+            if !reached.contains(&query.sink) {
+                reached.push(query.sink.clone());
+            }
+        }
+    }
+    match sources.iter().find(|s| reached.contains(s)) {
+        None => Ok(()),
+        Some(source) => Err(SqlError::unsupported(format!(
+            "{source} is made from {target}, so this query would feed itself"
+        ))),
+    }
 }
 
 fn check_target(relation: &Relation) -> Result<()> {

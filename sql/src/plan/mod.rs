@@ -18,6 +18,7 @@ mod insert;
 mod join_steps;
 mod joins;
 mod keys;
+mod magic_time;
 mod names;
 mod project;
 mod properties;

@@ -13,7 +13,7 @@ use crate::plan::names::{self, NameSource};
 use crate::plan::project::{self, Item, Stars};
 use crate::plan::scope::{Clause, ClauseScope};
 use crate::plan::universe::{ColumnId, Universe};
-use crate::plan::{Context, Plan, PseudoColumn, PullPlan, TimeRange, query};
+use crate::plan::{Context, Plan, PseudoColumn, PullPlan, TimeRange, magic_time, query};
 use crate::syntax::ast::{Query, RelationKind};
 use crate::types::{Column, Schema, SqlType};
 
@@ -75,7 +75,8 @@ fn check_clauses(select: &Query) -> Result<()> {
 
 fn bind_filter(ast: &Ast, universe: &Universe, relation: &Relation) -> Result<Expr> {
     check_in_lists(ast, relation)?;
-    expr::bind_predicate(ast, &ClauseScope::new(universe, Clause::Pull))
+    let condition = magic_time::rewrite(ast)?;
+    expr::bind_predicate(&condition, &ClauseScope::new(universe, Clause::Pull))
         .map_err(|e| e.at(crate::syntax::span_of(ast)))
 }
 

@@ -11,7 +11,6 @@ use sqlparser::ast::{Expr as Ast, Value};
 use crate::catalog::{KeyWindow, Relation};
 use crate::error::{ErrorKind, Result, SqlError};
 use crate::expr::{self, Expr};
-use crate::plan::Context;
 use crate::plan::flow::Steps;
 use crate::plan::joins;
 use crate::plan::names::NameSource;
@@ -21,6 +20,7 @@ use crate::plan::query_steps::QueryPlanner;
 use crate::plan::scope::{Clause, ClauseScope};
 use crate::plan::suggest::did_you_mean;
 use crate::plan::universe::{ColumnId, Universe};
+use crate::plan::{Context, magic_time};
 use crate::syntax::ast::{Name, Query, RelationKind};
 use crate::types::Schema;
 
@@ -147,7 +147,8 @@ fn bind(
     if query.window.is_some() {
         universe.offer_window_bounds();
     }
-    let filter = query.filter.as_ref().map(|e| bind_condition(e, Clause::Where)).transpose()?;
+    let condition = query.filter.as_ref().map(magic_time::rewrite).transpose()?;
+    let filter = condition.as_ref().map(|e| bind_condition(e, Clause::Where)).transpose()?;
     let group =
         query.group_by.iter().map(|e| bind_one(e, Clause::GroupBy)).collect::<Result<Vec<_>>>()?;
     let partition = if is_partition_by_null(query) {
