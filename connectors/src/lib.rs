@@ -9,3 +9,4 @@ pub mod log;
 pub mod metrics;
 pub mod partitioner;
 pub mod records;
+pub mod session;

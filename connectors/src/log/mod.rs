@@ -66,6 +66,8 @@ pub struct LogParts {
     pub committing: Committing,
     /// Where bad records are written; `None`: they are only counted.
     pub processing_log: Option<TopicPartition>,
+    /// Keep every epoch's state in the journal: nothing else keeps it durably.
+    pub keep_state: bool,
 }
 
 impl LogParts {
@@ -294,6 +296,9 @@ impl EpochIo for LogIo {
     }
 
     fn state_durable(&mut self, epoch: Epoch) {
+        if self.parts.keep_state {
+            return;
+        }
         let mut needless = None;
         while let Some((sealed, ticket)) = self.sealed.front().copied()
             && sealed <= epoch

@@ -1,6 +1,7 @@
 //! JSON both ways: rules case by case, random documents against serde_json, hostile bytes.
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::Float64Type;
 use bytes::Bytes;
 use millstream_sql::types::{Column, SqlType, StructField};
 use proptest::prelude::*;
@@ -185,7 +186,10 @@ proptest! {
         for name in ["I", "L", "F", "T", "X"] {
             prop_assert_eq!(&written[name], &document[name]);
         }
-        prop_assert_eq!(written["D"].as_f64(), Some(double));
+        // serde_json reads doubles a last digit off; what it writes is exact.
+        prop_assert_eq!(arrays[2].as_primitive::<Float64Type>().value(0), double);
+        let double_text = encode(&columns[2..3], true, &arrays[2..3]).replace('E', "e");
+        prop_assert_eq!(double_text.parse::<f64>(), Ok(double));
     }
 
     #[test]
