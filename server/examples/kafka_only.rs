@@ -11,8 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use millstream::clock::{SystemClock, now_ms};
-use millstream::kafka_listener::{RandomIds, WakeHub, serve};
-use millstream_storage::kafka::{KafkaConfig, KafkaNode};
+use millstream::kafka_listener::{WakeHub, node, serve};
 use millstream_storage::{Broker, Durability, RealDisk, StorageConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_env_filter("debug").with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::stderr).init();
     let mut args = std::env::args().skip(1);
     let address: SocketAddr = args.next().unwrap_or("127.0.0.1:9092".into()).parse()?;
     let data_dir = args.next().unwrap_or("millstream-log".into());
@@ -33,17 +32,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let hub = Arc::new(WakeHub::new());
     let disk = Arc::new(RealDisk::new(data_dir)?);
     let config = StorageConfig { durability, ..StorageConfig::default() };
-    let (broker, recovered) =
-        Broker::open(disk, config, now_ms(), uuid::Uuid::new_v4(), hub.clone())?;
+    let (broker, _) = Broker::open(disk, config, now_ms(), uuid::Uuid::new_v4(), hub.clone())?;
     let broker = Arc::new(broker);
     let committer = std::thread::spawn({
         let broker = broker.clone();
         move || broker.run_committer(&SystemClock)
     });
 
-    let config = KafkaConfig::at(&address.ip().to_string(), listener.local_addr()?.port());
-    let ids = Arc::new(RandomIds);
-    let node = Arc::new(KafkaNode::new(broker.clone(), &recovered.groups, config, ids, now_ms())?);
+    let port = listener.local_addr()?.port();
+    let node = node(broker.clone(), &address.ip().to_string(), port, 1)?;
     let shutdown = CancellationToken::new();
     let served = tokio::spawn(serve(listener, node, hub, shutdown.clone()));
     eprintln!("Kafka clients are served on {address}");

@@ -27,8 +27,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use millstream_storage::kafka::{self, Ids, KafkaNode, Outcome, Pending, Session};
-use millstream_storage::{WakeKey, Wakes};
+use millstream_storage::kafka::{self, Ids, KafkaConfig, KafkaNode, Outcome, Pending, Session};
+use millstream_storage::{Broker, WakeKey, Wakes};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -143,6 +143,24 @@ impl Ids for RandomIds {
     fn fresh(&self) -> uuid::Uuid {
         uuid::Uuid::new_v4()
     }
+}
+
+/// The front door of an open broker, reached at `host` and `port`. To be made once: it owns the
+/// broker's groups.
+///
+/// # Errors
+/// When what the journal knows of the groups cannot be read.
+pub fn node(
+    broker: Arc<Broker>,
+    host: &str,
+    port: u16,
+    default_partitions: i32,
+) -> io::Result<Arc<KafkaNode>> {
+    let config = KafkaConfig { default_partitions, ..KafkaConfig::at(host, port) };
+    let node = KafkaNode::new(broker, config, Arc::new(RandomIds), now_ms());
+    node.map(Arc::new).map_err(|error| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("consumer groups: {error}"))
+    })
 }
 
 /// Serves Kafka clients until `shutdown`; returns when the last connection has ended.

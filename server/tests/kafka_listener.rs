@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream::clock::{SystemClock, now_ms};
-use millstream::kafka_listener::{RandomIds, WakeHub, serve};
-use millstream_storage::kafka::{KafkaConfig, KafkaNode};
+use millstream::kafka_listener::{WakeHub, node, serve};
 use millstream_storage::{Broker, MemDisk, StorageConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,19 +29,16 @@ impl Server {
         let disk = Arc::new(MemDisk::new());
         let config = StorageConfig { journal_file_bytes: 64 << 10, ..StorageConfig::default() };
         let salt = uuid::Uuid::new_v4();
-        let (broker, recovered) =
+        let (broker, _) =
             Broker::open(disk, config, now_ms(), salt, hub.clone()).expect("an empty disk opens");
         let broker = Arc::new(broker);
         std::thread::spawn({
             let broker = broker.clone();
             move || broker.run_committer(&SystemClock)
         });
-        let config = KafkaConfig::at("127.0.0.1", address.port());
-        let ids = Arc::new(RandomIds);
-        let node = KafkaNode::new(broker.clone(), &recovered.groups, config, ids, now_ms())
-            .expect("no groups to restore");
+        let node = node(broker.clone(), "127.0.0.1", address.port(), 1).expect("no groups yet");
         let shutdown = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, Arc::new(node), hub, shutdown.clone()));
+        let served = tokio::spawn(serve(listener, node, hub, shutdown.clone()));
         Self { address, broker, shutdown, served }
     }
 

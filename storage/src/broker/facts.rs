@@ -107,6 +107,13 @@ impl Broker {
         })
     }
 
+    /// The newest value of each key written by [`Broker::append_group`], by key: what the group
+    /// coordinator is rebuilt from.
+    pub fn group_facts(&self) -> Vec<(Bytes, Bytes)> {
+        let commit = self.commit.lock();
+        commit.groups.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
     /// A producer id never given before. It may be told to a client once the ticket is published.
     pub fn allocate_producer_id(&self) -> Result<(i64, Ticket), Error> {
         let mut commit = self.commit.lock();
