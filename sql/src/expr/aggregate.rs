@@ -65,11 +65,6 @@ const NAMES: &[(&str, AggregateFunction)] = &[
     ("TOPKDISTINCT", AggregateFunction::TopKDistinct),
 ];
 
-/// The names of all aggregate functions, in alphabetical order.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    NAMES.iter().map(|(name, _)| *name)
-}
-
 /// Whether `name` (upper case) is an aggregate function.
 pub fn is_aggregate(name: &str) -> bool {
     function(name).is_some()
@@ -153,9 +148,7 @@ impl Resolver<'_> {
                 if is_ordered(&ty) { self.done(1, ty) } else { self.mismatch() }
             }
             Attr => self.one().and_then(|ty| self.done(1, ty)),
-            CollectList | CollectSet => {
-                self.one().and_then(|ty| self.done(1, SqlType::array(ty)))
-            }
+            CollectList | CollectSet => self.one().and_then(|ty| self.done(1, SqlType::array(ty))),
             CountDistinct => self.one().and_then(|_| self.done(1, SqlType::Bigint)),
             Histogram => match self.one()? {
                 SqlType::String => self.done(1, SqlType::map(SqlType::String, SqlType::Bigint)),
@@ -254,11 +247,8 @@ impl Resolver<'_> {
     }
 
     fn mismatch<T>(&self) -> Result<T> {
-        let types: Vec<String> = self
-            .args
-            .iter()
-            .map(|a| a.ty().map_or("NULL".to_owned(), |t| t.to_string()))
-            .collect();
+        let types: Vec<String> =
+            self.args.iter().map(|a| a.ty().map_or("NULL".to_owned(), |t| t.to_string())).collect();
         Err(SqlError::new(
             ErrorKind::FunctionArgumentsMismatch,
             format!("{} has no variant for ({})", self.name, types.join(", ")),
@@ -268,8 +258,5 @@ impl Resolver<'_> {
 }
 
 fn is_ordered(ty: &SqlType) -> bool {
-    !matches!(
-        ty,
-        SqlType::Boolean | SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_)
-    )
+    !matches!(ty, SqlType::Boolean | SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_))
 }

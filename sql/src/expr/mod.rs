@@ -22,6 +22,8 @@ pub mod functions;
 pub mod java;
 mod show;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod types;
 pub mod value;
@@ -42,46 +44,111 @@ pub use table::{TableCall, TableFunction, is_table_function, resolve_table_funct
 use crate::error::{Result, Span};
 use crate::types::SqlType;
 
-
 /// A typed expression over the columns of one step's rows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     /// The column at `index` among the input's `columns()`.
-    Column { index: usize, name: String, ty: SqlType },
+    Column {
+        index: usize,
+        name: String,
+        ty: SqlType,
+    },
     /// A constant; `ty` is `None` for an untyped NULL.
-    Literal { value: ScalarValue, ty: Option<SqlType> },
+    Literal {
+        value: ScalarValue,
+        ty: Option<SqlType>,
+    },
     /// A scalar function of the library, its overload chosen.
-    Call { function: Arc<str>, args: Vec<Expr>, ty: SqlType },
+    Call {
+        function: Arc<str>,
+        args: Vec<Expr>,
+        ty: SqlType,
+    },
     /// `+ - * / %`, operands already of the result's kind (a DECIMAL's operands keep their own
     /// precision and scale).
-    Arithmetic { op: ArithmeticOp, left: Box<Expr>, right: Box<Expr>, ty: SqlType },
+    Arithmetic {
+        op: ArithmeticOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        ty: SqlType,
+    },
     /// Unary minus.
     Negate(Box<Expr>),
     /// Always BOOLEAN.
-    Compare { op: CompareOp, left: Box<Expr>, right: Box<Expr> },
+    Compare {
+        op: CompareOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `a AND b`, `a OR b`.
-    Logical { and: bool, left: Box<Expr>, right: Box<Expr> },
+    Logical {
+        and: bool,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     Not(Box<Expr>),
-    IsNull { operand: Box<Expr>, negated: bool },
-    Like { operand: Box<Expr>, pattern: Box<Expr>, escape: Option<char>, negated: bool },
-    In { operand: Box<Expr>, list: Vec<Expr>, negated: bool },
+    IsNull {
+        operand: Box<Expr>,
+        negated: bool,
+    },
+    Like {
+        operand: Box<Expr>,
+        pattern: Box<Expr>,
+        escape: Option<char>,
+        negated: bool,
+    },
+    In {
+        operand: Box<Expr>,
+        list: Vec<Expr>,
+        negated: bool,
+    },
     /// Searched CASE; branches of one type.
-    Case { branches: Vec<(Expr, Expr)>, otherwise: Option<Box<Expr>>, ty: SqlType },
-    Cast { operand: Box<Expr>, ty: SqlType },
+    Case {
+        branches: Vec<(Expr, Expr)>,
+        otherwise: Option<Box<Expr>>,
+        ty: SqlType,
+    },
+    Cast {
+        operand: Box<Expr>,
+        ty: SqlType,
+    },
     /// `struct->field`
-    Field { operand: Box<Expr>, name: String, ty: SqlType },
+    Field {
+        operand: Box<Expr>,
+        name: String,
+        ty: SqlType,
+    },
     /// `array[i]` (1-based, negative from the end) or `map[k]`.
-    Element { operand: Box<Expr>, index: Box<Expr>, ty: SqlType },
+    Element {
+        operand: Box<Expr>,
+        index: Box<Expr>,
+        ty: SqlType,
+    },
     /// `ARRAY[…]`
-    Array { items: Vec<Expr>, ty: SqlType },
+    Array {
+        items: Vec<Expr>,
+        ty: SqlType,
+    },
     /// `MAP(k := v, …)`
-    Map { entries: Vec<(Expr, Expr)>, ty: SqlType },
+    Map {
+        entries: Vec<(Expr, Expr)>,
+        ty: SqlType,
+    },
     /// `STRUCT(f := v, …)`
-    Struct { fields: Vec<(String, Expr)>, ty: SqlType },
+    Struct {
+        fields: Vec<(String, Expr)>,
+        ty: SqlType,
+    },
     /// A lambda argument: parameters are the columns after the outer ones, in order.
-    Lambda { params: Vec<(String, SqlType)>, body: Box<Expr> },
+    Lambda {
+        params: Vec<(String, SqlType)>,
+        body: Box<Expr>,
+    },
     /// A parameter of an enclosing lambda.
-    LambdaParam { name: String, ty: SqlType },
+    LambdaParam {
+        name: String,
+        ty: SqlType,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

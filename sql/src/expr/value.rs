@@ -13,10 +13,7 @@ use crate::types::{Schema, SqlType};
 
 /// A STRING constant.
 pub fn string(text: impl Into<String>) -> Expr {
-    Expr::Literal {
-        value: ScalarValue::Utf8View(Some(text.into())),
-        ty: Some(SqlType::String),
-    }
+    Expr::Literal { value: ScalarValue::Utf8View(Some(text.into())), ty: Some(SqlType::String) }
 }
 
 /// The literal NULL without a type.
@@ -53,8 +50,9 @@ pub(crate) fn decimal(text: &str) -> Option<Expr> {
         value = value.checked_mul(power_of_ten(scale.unsigned_abs())?)?;
         scale = 0;
     }
+    // A value below one counts the zero before its point: 0.005 is DECIMAL(4, 3).
     let digits = value.to_string().trim_start_matches('-').len();
-    let precision = u8::try_from(digits.max(scale as usize).max(1)).ok()?;
+    let precision = u8::try_from(digits.max(scale as usize + 1)).ok()?;
     if precision > decimal::MAX_DIGITS {
         return None;
     }

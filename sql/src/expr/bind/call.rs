@@ -186,9 +186,6 @@ impl Binder<'_> {
             types.push(StructField { name: name.value.clone(), ty: bound.typed()? });
             fields.push((name.value.clone(), bound));
         }
-        if fields.is_empty() {
-            return Err(empty("STRUCT()"));
-        }
         Ok(Expr::Struct { fields, ty: SqlType::Struct(types) })
     }
 
@@ -252,7 +249,8 @@ fn misplaced(name: &str) -> SqlError {
 fn unit(function: &Function, at: usize, expr: &ast::Expr) -> Option<Expr> {
     let ast::Expr::Identifier(word) = expr else { return None };
     let is_unit = word.quote_style.is_none() && functions::unit_ms(&word.value).is_some();
-    (is_unit && functions::takes_unit(function, at)).then(|| value::string(word.value.to_uppercase()))
+    (is_unit && functions::takes_unit(function, at))
+        .then(|| value::string(word.value.to_uppercase()))
 }
 
 fn classify(function: &Function, at: usize, expr: &Expr) -> Argument {

@@ -161,16 +161,22 @@ pub(super) fn compared(op: CompareOp, left: Expr, right: Expr) -> Result<(Expr, 
             "Cast one side, or use another operator.",
         )
     };
-    if is_time(&lt) && let Some(text) = literal_string(&right) {
+    if is_time(&lt)
+        && let Some(text) = literal_string(&right)
+    {
         let right = literal_text(text, &lt)?;
         return Ok((left, right));
     }
-    if is_time(&rt) && let Some(text) = literal_string(&left) {
+    if is_time(&rt)
+        && let Some(text) = literal_string(&left)
+    {
         let left = literal_text(text, &rt)?;
         return Ok((left, right));
     }
-    if matches!((&lt, &rt), (SqlType::Date, SqlType::Timestamp) | (SqlType::Timestamp, SqlType::Date))
-    {
+    if matches!(
+        (&lt, &rt),
+        (SqlType::Date, SqlType::Timestamp) | (SqlType::Timestamp, SqlType::Date)
+    ) {
         let whole = |e: Expr, ty: &SqlType| match ty {
             SqlType::Date => Expr::Cast { operand: Box::new(e), ty: SqlType::Timestamp },
             _ => e,
@@ -181,10 +187,8 @@ pub(super) fn compared(op: CompareOp, left: Expr, right: Expr) -> Result<(Expr, 
         op,
         CompareOp::Less | CompareOp::LessOrEqual | CompareOp::Greater | CompareOp::GreaterOrEqual
     );
-    let ordered = !matches!(
-        lt,
-        SqlType::Boolean | SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_)
-    );
+    let ordered =
+        !matches!(lt, SqlType::Boolean | SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_));
     if lt.is_numeric() && rt.is_numeric() {
         let common = types::common_number(&lt, &rt).ok_or_else(refused)?;
         return match common {
@@ -269,13 +273,15 @@ enum Shape {
 
 fn common_type<'a>(items: impl IntoIterator<Item = &'a Expr>) -> Result<SqlType> {
     let mut merged = Shape::Null;
+    let mut fallback = None;
     // String literals last: what they become depends on the others.
     let (texts, others): (Vec<&Expr>, Vec<&Expr>) =
         items.into_iter().partition(|e| literal_string(e).is_some());
     for item in others.into_iter().chain(texts) {
         merged = merge(merged, Shape::of(item), item)?;
+        fallback = fallback.or_else(|| item.ty());
     }
-    merged.resolve().ok_or_else(|| {
+    merged.resolve().or(fallback).ok_or_else(|| {
         error(
             ErrorKind::UntypedNull,
             "nothing but NULL where a type has to be inferred".into(),
@@ -288,6 +294,8 @@ impl Shape {
     fn of(expr: &Expr) -> Shape {
         match expr {
             Expr::Literal { ty: None, .. } => Shape::Null,
+            // A NULL that took the type of string literals around it goes on with them.
+            Expr::Literal { value, ty: Some(SqlType::String) } if value.is_null() => Shape::Null,
             Expr::Literal { ty: Some(ty), .. } => match literal_string(expr) {
                 Some(text) => Shape::Text(text.to_owned()),
                 None => Shape::Literal(ty.clone()),
@@ -321,9 +329,9 @@ impl Shape {
             Shape::Typed(SqlType::Map(k, v)) => {
                 Shape::Map(Box::new(Shape::Typed(*k)), Box::new(Shape::Typed(*v)))
             }
-            Shape::Typed(SqlType::Struct(fields)) => Shape::Struct(
-                fields.into_iter().map(|f| (f.name, Shape::Typed(f.ty))).collect(),
-            ),
+            Shape::Typed(SqlType::Struct(fields)) => {
+                Shape::Struct(fields.into_iter().map(|f| (f.name, Shape::Typed(f.ty))).collect())
+            }
             other => other,
         }
     }
@@ -439,15 +447,18 @@ pub(super) fn for_insert(expr: Expr, ty: &SqlType) -> Result<Expr> {
             &format!("Write a {ty}."),
         )
     };
-    if let Ok(coerced) = coerce(expr.clone(), ty) {
-        return Ok(coerced);
+    match coerce(expr.clone(), ty) {
+        Ok(coerced) => return Ok(coerced),
+        Err(e) if literal_string(&expr).is_some() => return Err(e),
+        Err(_) => {}
     }
     let Some(from) = expr.ty() else { return value::null_of(ty) };
     // Any constant number that is exactly one of the column's type will do.
     if from.is_numeric() && ty.is_numeric() && cast::supported(&from, ty) {
         let cast = Expr::Cast { operand: Box::new(expr.clone()), ty: ty.clone() };
         let Ok(array) = constant_array(&cast) else { return Err(refused(&expr)) };
-        let back = Expr::Cast { operand: Box::new(value::literal_of(&array, ty)?), ty: from.clone() };
+        let back =
+            Expr::Cast { operand: Box::new(value::literal_of(&array, ty)?), ty: from.clone() };
         let same = constant_array(&back).ok().zip(constant_array(&expr).ok());
         if same.is_some_and(|(a, b)| a == b) {
             return value::literal_of(&array, ty);

@@ -25,11 +25,7 @@ pub fn bind(expr: &ast::Expr, scope: &dyn Scope) -> Result<Expr> {
 
 /// Binds `expr` for a place that wants `ty`, as INSERT VALUES does: literals are converted if their
 /// text allows it, numbers are widened, NULL takes the type. The result's type is exactly `ty`.
-pub fn bind_with_expected_type(
-    expr: &ast::Expr,
-    scope: &dyn Scope,
-    ty: &SqlType,
-) -> Result<Expr> {
+pub fn bind_with_expected_type(expr: &ast::Expr, scope: &dyn Scope, ty: &SqlType) -> Result<Expr> {
     let bound = bind(expr, scope)?;
     coerce::for_insert(bound, ty).map_err(|e| e.at(dialect::span_of(expr)))
 }
@@ -100,9 +96,8 @@ impl Binder<'_> {
             ast::Expr::UnaryOp { op, expr } => self.unary(*op, expr),
             ast::Expr::BinaryOp { left, op, right } => self.binary(left, op, right),
             ast::Expr::Between { expr, negated, low, high } => {
-                let compare = |op, bound: &ast::Expr| {
-                    self.compare(op, self.bind(expr)?, self.bind(bound)?)
-                };
+                let compare =
+                    |op, bound: &ast::Expr| self.compare(op, self.bind(expr)?, self.bind(bound)?);
                 let within = Expr::Logical {
                     and: true,
                     left: Box::new(compare(CompareOp::GreaterOrEqual, low)?),
@@ -333,7 +328,10 @@ impl Binder<'_> {
             if side.ty() != Some(SqlType::String) {
                 return Err(error(
                     ErrorKind::IncomparableTypes,
-                    format!("LIKE compares STRINGs, but {side} is {}", type_text(side.ty().as_ref())),
+                    format!(
+                        "LIKE compares STRINGs, but {side} is {}",
+                        type_text(side.ty().as_ref())
+                    ),
                     "Cast it to STRING.",
                 ));
             }

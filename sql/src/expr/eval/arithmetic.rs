@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringViewBuilder};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringViewBuilder,
+};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{
@@ -41,7 +43,9 @@ impl Node for ArithmeticNode {
         let scalar = all_scalar(&[&left, &right]);
         let rows = input.rows;
         match &self.ty {
-            SqlType::Int if self.divides() => self.divide_int::<Int32Type>(&left, &right, rows, run),
+            SqlType::Int if self.divides() => {
+                self.divide_int::<Int32Type>(&left, &right, rows, run)
+            }
             SqlType::Bigint if self.divides() => {
                 self.divide_int::<Int64Type>(&left, &right, rows, run)
             }
@@ -283,10 +287,9 @@ impl Node for NegateNode {
         let operand = self.0.eval(input, run);
         let array = match operand.array.data_type() {
             // Java's minus turns 0.0 into -0.0, and so does this.
-            arrow::datatypes::DataType::Float64 => {
-                Arc::new(operand.array.as_primitive::<Float64Type>().unary::<_, Float64Type>(|v| -v))
-                    as ArrayRef
-            }
+            arrow::datatypes::DataType::Float64 => Arc::new(
+                operand.array.as_primitive::<Float64Type>().unary::<_, Float64Type>(|v| -v),
+            ) as ArrayRef,
             _ => numeric::neg_wrapping(&operand.array).expect("a number can be negated"),
         };
         debug_assert!(nulls_of(&operand, array.len()).is_none() || array.null_count() > 0);

@@ -102,9 +102,7 @@ pub(crate) fn cast(array: &ArrayRef, from: &SqlType, to: &SqlType) -> (ArrayRef,
         }
         (Date, Timestamp) => {
             let a = array.as_primitive::<Date32Type>();
-            total(Arc::new(
-                a.unary::<_, TimestampMillisecondType>(|v| i64::from(v) * java::DAY_MS),
-            ))
+            total(Arc::new(a.unary::<_, TimestampMillisecondType>(|v| i64::from(v) * java::DAY_MS)))
         }
         (_, String) => {
             let text = (0..array.len()).map(|i| array.is_valid(i).then(|| text(array, i)));
@@ -261,7 +259,12 @@ fn drop_failed(array: ArrayRef, errors: &Errors) -> ArrayRef {
     }
 }
 
-fn cast_list(list: &ListArray, from: &SqlType, to: &SqlType, whole: &SqlType) -> (ArrayRef, Errors) {
+fn cast_list(
+    list: &ListArray,
+    from: &SqlType,
+    to: &SqlType,
+    whole: &SqlType,
+) -> (ArrayRef, Errors) {
     let DataType::List(field) = whole.to_arrow() else { unreachable!("an ARRAY is a list") };
     let (values, errors) = cast(list.values(), from, to);
     let errors = lift(errors, list.value_offsets());

@@ -76,12 +76,12 @@ pub(crate) fn compare(op: CompareOp, left: &Value, right: &Value, len: usize) ->
 
 fn doubles(op: CompareOp, left: &Value, right: &Value, len: usize) -> BooleanBuffer {
     use CompareOp::*;
-    let (l, r) = (left.array.as_primitive::<Float64Type>(), right.array.as_primitive::<Float64Type>());
+    let (l, r) =
+        (left.array.as_primitive::<Float64Type>(), right.array.as_primitive::<Float64Type>());
     let (lv, rv) = (l.values(), r.values());
     let (ls, rs) = (usize::from(!left.scalar), usize::from(!right.scalar));
-    let test = |f: fn(f64, f64) -> bool| {
-        BooleanBuffer::collect_bool(len, |i| f(lv[i * ls], rv[i * rs]))
-    };
+    let test =
+        |f: fn(f64, f64) -> bool| BooleanBuffer::collect_bool(len, |i| f(lv[i * ls], rv[i * rs]));
     let both = |answer: BooleanBuffer| {
         let mut answer = answer;
         for (value, array) in [(left, l), (right, r)] {
@@ -208,9 +208,7 @@ pub(crate) fn same(left: &dyn Array, i: usize, right: &dyn Array, j: usize) -> b
             a.value(i).total_cmp(&b.value(j)).is_eq()
         }
         DataType::Utf8View => left.as_string_view().value(i) == right.as_string_view().value(j),
-        DataType::Binary => {
-            left.as_binary::<i32>().value(i) == right.as_binary::<i32>().value(j)
-        }
+        DataType::Binary => left.as_binary::<i32>().value(i) == right.as_binary::<i32>().value(j),
         DataType::Decimal128(..) | DataType::Decimal256(..) => {
             match (DecimalColumn::open(left), DecimalColumn::open(right)) {
                 (Some(l), Some(r)) => {

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, ListArray, MapArray, StructArray, UInt32Array, new_null_array,
+    Array, ArrayRef, AsArray, ListArray, MapArray, StringViewArray, StructArray, UInt32Array,
+    new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, FieldRef, Fields, Int32Type};
 
 use super::compare::same;
-use super::{Fail, Input, Node, NodeRef, Run, Value, null_scalar};
+use super::{Fail, Input, Node, NodeRef, Run, Value};
 
 #[derive(Debug)]
 pub(crate) struct FieldNode {
@@ -27,7 +28,9 @@ impl Node for FieldNode {
         let field = array.column(self.index);
         // A field of a NULL struct is NULL, whatever its own slot holds.
         let field = match array.nulls() {
-            Some(nulls) if nulls.null_count() > 0 => super::null_out(field.clone(), &!nulls.inner()),
+            Some(nulls) if nulls.null_count() > 0 => {
+                super::null_out(field.clone(), &!nulls.inner())
+            }
             _ => field.clone(),
         };
         Value { array: field, scalar: operand.scalar, failed: None }
@@ -47,7 +50,8 @@ impl Node for ItemNode {
         let index = self.index.eval(input, run).contained();
         let scalar = operand.scalar && index.scalar;
         let len = if scalar { 1 } else { input.rows };
-        let (list, places) = (operand.array.as_list::<i32>(), index.array.as_primitive::<Int32Type>());
+        let (list, places) =
+            (operand.array.as_list::<i32>(), index.array.as_primitive::<Int32Type>());
         let picks: UInt32Array = (0..len)
             .map(|row| {
                 if operand.is_null(row) || index.is_null(row) {
@@ -129,11 +133,21 @@ impl Node for ArrayNode {
     }
 }
 
-/// A later entry of an equal key replaces an earlier one; a NULL key fails.
+/// A later entry of an equal key replaces an earlier one; a NULL key fails unless it is a STRING.
 #[derive(Debug)]
 pub(crate) struct MapNode {
     pub entries: Vec<(NodeRef, NodeRef)>,
     pub field: FieldRef,
+}
+
+/// A NULL among STRING keys as the text `null`, which is what ksqlDB's formats make of it.
+fn named(mut keys: Value) -> Value {
+    if keys.array.data_type() == &DataType::Utf8View && keys.array.null_count() > 0 {
+        let texts = keys.array.as_string_view();
+        keys.array =
+            Arc::new(texts.iter().map(|t| t.or(Some("null"))).collect::<StringViewArray>());
+    }
+    keys
 }
 
 const NULL_KEY: Fail = Fail::Borrowed("a map key is NULL");
@@ -143,7 +157,7 @@ impl Node for MapNode {
         let mut keys = Vec::with_capacity(self.entries.len());
         let mut values = Vec::with_capacity(self.entries.len());
         for (key, value) in &self.entries {
-            keys.push(key.eval(input, run).contained());
+            keys.push(named(key.eval(input, run).contained()));
             values.push(value.eval(input, run).contained());
         }
         let rows = input.rows;
@@ -208,9 +222,10 @@ impl MapBuilder {
         };
         let entries = StructArray::new(fields.clone(), vec![keys, values], None);
         let offsets = OffsetBuffer::new(self.offsets.into());
-        let failed = self.valid.contains(&false).then(|| {
-            self.valid.iter().map(|v| !v).collect::<arrow::buffer::BooleanBuffer>()
-        });
+        let failed = self
+            .valid
+            .contains(&false)
+            .then(|| self.valid.iter().map(|v| !v).collect::<arrow::buffer::BooleanBuffer>());
         let nulls = failed.as_ref().map(|_| arrow::buffer::NullBuffer::from(self.valid));
         let map = MapArray::new(field.clone(), offsets, entries, nulls, false);
         (Arc::new(map), failed)
@@ -227,13 +242,10 @@ impl Node for StructNode {
     fn eval(&self, input: &Input<'_>, run: &mut Run<'_>) -> Value {
         let rows = input.rows;
         if self.fields.is_empty() {
-            return null_scalar(&DataType::Struct(self.fields.clone()));
+            return Value::array(Arc::new(StructArray::new_empty_fields(rows, None)));
         }
-        let columns: Vec<ArrayRef> = self
-            .values
-            .iter()
-            .map(|v| v.eval(input, run).contained().into_array(rows))
-            .collect();
+        let columns: Vec<ArrayRef> =
+            self.values.iter().map(|v| v.eval(input, run).contained().into_array(rows)).collect();
         Value::array(Arc::new(StructArray::new(self.fields.clone(), columns, None)))
     }
 }

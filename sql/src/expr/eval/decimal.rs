@@ -117,7 +117,8 @@ impl<'a> DecimalColumn<'a> {
 pub(crate) fn build(values: Vec<Option<i256>>, precision: u8, scale: u8) -> ArrayRef {
     let scale = scale as i8;
     if precision <= 38 {
-        let small: Decimal128Array = values.into_iter().map(|v| v.and_then(i256::to_i128)).collect();
+        let small: Decimal128Array =
+            values.into_iter().map(|v| v.and_then(i256::to_i128)).collect();
         Arc::new(small.with_data_type(DataType::Decimal128(precision, scale)))
     } else {
         let large: Decimal256Array = values.into_iter().collect();

@@ -65,8 +65,7 @@ impl Node for LogicalNode {
         }
         let right = run.lazily(&self.right, input, &open);
         let right = truth(right, rows, Some(&open), run);
-        let yes =
-            if self.and { &left.yes & &right.yes } else { &left.yes | &right.yes };
+        let yes = if self.and { &left.yes & &right.yes } else { &left.yes | &right.yes };
         let failed = match (left.failed, right.failed) {
             (Some(a), Some(b)) => Some(&a | &b),
             (a, b) => a.or(b),

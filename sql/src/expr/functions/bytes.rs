@@ -10,43 +10,71 @@ use crate::expr::eval::Outcome;
 
 pub(super) fn add(lib: &mut Library) {
     lib.category("STRING");
-    lib.add("ENCODE", "The text read in one encoding, written in another: hex, utf8, ascii, base64.", [(
-        "S, S, S -> S",
-        f3::<S, S, S, S>(|text, from, to| {
-            if from.eq_ignore_ascii_case(to) {
-                return Err("ENCODE takes two different encodings".into());
-            }
-            let Some(bytes) = decode(text, from)? else { return Ok(None) };
-            write(&bytes, to)
-        }),
-    )]);
-    lib.add("TO_BYTES", "The bytes that a text stands for in an encoding.", [
-        ("S, S -> Y", f2::<S, S, Y>(decode)),
-    ]);
-    lib.add("FROM_BYTES", "The bytes as text in an encoding.", [("Y, S -> S", f2::<Y, S, S>(write))]);
-    lib.add("MD5", "The MD5 digest of a text, in hex.", [
-        ("S -> S", f1::<S, S>(|text| some(hex(&Md5::digest(text.as_bytes()), false)))),
-    ]);
+    lib.add(
+        "ENCODE",
+        "The text read in one encoding, written in another: hex, utf8, ascii, base64.",
+        [(
+            "S, S, S -> S",
+            f3::<S, S, S, S>(|text, from, to| {
+                if from.eq_ignore_ascii_case(to) {
+                    return Err("ENCODE takes two different encodings".into());
+                }
+                let Some(bytes) = decode(text, from)? else { return Ok(None) };
+                // FROM_BYTES writes capitals, ENCODE does not.
+                if to.eq_ignore_ascii_case("hex") {
+                    some(hex(&bytes, false))
+                } else {
+                    write(&bytes, to)
+                }
+            }),
+        )],
+    );
+    lib.add(
+        "TO_BYTES",
+        "The bytes that a text stands for in an encoding.",
+        [("S, S -> Y", f2::<S, S, Y>(decode))],
+    );
+    lib.add(
+        "FROM_BYTES",
+        "The bytes as text in an encoding.",
+        [("Y, S -> S", f2::<Y, S, S>(write))],
+    );
+    lib.add(
+        "MD5",
+        "The MD5 digest of a text, in hex.",
+        [("S -> S", f1::<S, S>(|text| some(hex(&Md5::digest(text.as_bytes()), false))))],
+    );
     lib.category("MATHEMATICAL");
-    lib.add("INT_FROM_BYTES", "The INT in 4 bytes, big endian unless said.", [
-        ("Y -> I", f1::<Y, I>(|b| Ok(Some(i32::from_be_bytes(sized(b, "BIG_ENDIAN")?))))),
-        ("Y, S -> I", f2::<Y, S, I>(|b, order| Ok(Some(i32::from_be_bytes(sized(b, order)?))))),
-    ]);
-    lib.add("BIGINT_FROM_BYTES", "The BIGINT in 8 bytes, big endian unless said.", [
-        ("Y -> L", f1::<Y, L>(|b| Ok(Some(i64::from_be_bytes(sized(b, "BIG_ENDIAN")?))))),
-        ("Y, S -> L", f2::<Y, S, L>(|b, order| Ok(Some(i64::from_be_bytes(sized(b, order)?))))),
-    ]);
-    lib.add("DOUBLE_FROM_BYTES", "The DOUBLE in 8 bytes, big endian unless said.", [
-        ("Y -> D", f1::<Y, D>(|b| Ok(Some(f64::from_be_bytes(sized(b, "BIG_ENDIAN")?))))),
-        ("Y, S -> D", f2::<Y, S, D>(|b, order| Ok(Some(f64::from_be_bytes(sized(b, order)?))))),
-    ]);
+    lib.add(
+        "INT_FROM_BYTES",
+        "The INT in 4 bytes, big endian unless said.",
+        [
+            ("Y -> I", f1::<Y, I>(|b| Ok(Some(i32::from_be_bytes(sized(b, "BIG_ENDIAN")?))))),
+            ("Y, S -> I", f2::<Y, S, I>(|b, order| Ok(Some(i32::from_be_bytes(sized(b, order)?))))),
+        ],
+    );
+    lib.add(
+        "BIGINT_FROM_BYTES",
+        "The BIGINT in 8 bytes, big endian unless said.",
+        [
+            ("Y -> L", f1::<Y, L>(|b| Ok(Some(i64::from_be_bytes(sized(b, "BIG_ENDIAN")?))))),
+            ("Y, S -> L", f2::<Y, S, L>(|b, order| Ok(Some(i64::from_be_bytes(sized(b, order)?))))),
+        ],
+    );
+    lib.add(
+        "DOUBLE_FROM_BYTES",
+        "The DOUBLE in 8 bytes, big endian unless said.",
+        [
+            ("Y -> D", f1::<Y, D>(|b| Ok(Some(f64::from_be_bytes(sized(b, "BIG_ENDIAN")?))))),
+            ("Y, S -> D", f2::<Y, S, D>(|b, order| Ok(Some(f64::from_be_bytes(sized(b, order)?))))),
+        ],
+    );
 }
 
 /// Exactly `N` bytes, brought to big endian.
 fn sized<const N: usize>(bytes: &[u8], order: &str) -> Result<[u8; N], super::Fail> {
-    let mut out: [u8; N] = bytes
-        .try_into()
-        .map_err(|_| format!("there are {} bytes, not {N}", bytes.len()))?;
+    let mut out: [u8; N] =
+        bytes.try_into().map_err(|_| format!("there are {} bytes, not {N}", bytes.len()))?;
     match order {
         "BIG_ENDIAN" => {}
         "LITTLE_ENDIAN" => out.reverse(),
@@ -88,9 +116,9 @@ fn write(bytes: &[u8], encoding: &str) -> Outcome<String> {
         "hex" => some(hex(bytes, true)),
         "base64" => some(BASE64.encode(bytes)),
         "utf8" => some(String::from_utf8_lossy(bytes).into_owned()),
-        "ascii" => some(
-            bytes.iter().map(|b| if b.is_ascii() { *b as char } else { '\u{FFFD}' }).collect(),
-        ),
+        "ascii" => {
+            some(bytes.iter().map(|b| if b.is_ascii() { *b as char } else { '\u{FFFD}' }).collect())
+        }
         other => Err(format!("{other} is none of hex, utf8, ascii, base64").into()),
     }
 }

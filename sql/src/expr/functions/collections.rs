@@ -13,107 +13,137 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::typed::{I, L, List, S, f2, f3, rows, some};
 use super::typed::B;
+use super::typed::{I, L, List, S, f2, f3, rows, some};
 use super::{Call, Kernel, Library};
 use crate::expr::eval::{Fail, Outcome, Value, cast};
+use crate::expr::java;
 
 pub(super) fn add(lib: &mut Library) {
     lib.category("ARRAY");
-    lib.add("ARRAY_CONCAT", "The elements of the first array, then those of the second.", [(
-        "[T], [T] -> [T]",
-        two_lists(|_, a, b| a.map(|i| (0, i)).chain(b.map(|i| (1, i))).collect()),
-    )]);
-    lib.add("ARRAY_CONTAINS", "Whether the array has an element equal to the value.", [(
-        "[T], T -> B",
-        contains(),
-    )]);
+    lib.add(
+        "ARRAY_CONCAT",
+        "The elements of the first array, then those of the second.",
+        [(
+            "[T], [T] -> [T]",
+            two_lists(|_, a, b| a.map(|i| (0, i)).chain(b.map(|i| (1, i))).collect()),
+        )],
+    );
+    lib.add(
+        "ARRAY_CONTAINS",
+        "Whether the array has an element equal to the value.",
+        [("[T], T -> B", contains())],
+    );
     lib.add("ARRAY_DISTINCT", "The array without repeated elements.", [("[T] -> [T]", distinct())]);
-    lib.add("ARRAY_EXCEPT", "The distinct elements of the first array that the second lacks.", [(
-        "[T], [T] -> [T]",
-        set_operation(|keys, a, b| {
-            let mut seen: HashSet<&[u8]> = b.map(|i| keys.right.row(i).data()).collect();
-            a.filter(|i| seen.insert(keys.left.row(*i).data())).map(|i| (0, i)).collect()
-        }),
-    )]);
-    lib.add("ARRAY_INTERSECT", "The distinct elements that both arrays have.", [(
-        "[T], [T] -> [T]",
-        set_operation(|keys, a, b| {
-            let mut wanted: HashSet<&[u8]> = b.map(|i| keys.right.row(i).data()).collect();
-            a.filter(|i| wanted.remove(keys.left.row(*i).data())).map(|i| (0, i)).collect()
-        }),
-    )]);
-    lib.add("ARRAY_UNION", "The distinct elements of both arrays.", [(
-        "[T], [T] -> [T]",
-        set_operation(|keys, a, b| {
-            let mut seen: HashSet<&[u8]> = HashSet::new();
-            let mut picks = vec![];
-            picks.extend(a.filter(|i| seen.insert(keys.left.row(*i).data())).map(|i| (0, i)));
-            picks.extend(b.filter(|i| seen.insert(keys.right.row(*i).data())).map(|i| (1, i)));
-            picks
-        }),
-    )]);
-    lib.add("ARRAY_JOIN", "The elements as one text, with a delimiter between.", [
-        ("[T] -> S", join()),
-        ("[T], S -> S", join()),
-    ]);
+    lib.add(
+        "ARRAY_EXCEPT",
+        "The distinct elements of the first array that the second lacks.",
+        [(
+            "[T], [T] -> [T]",
+            set_operation(|keys, a, b| {
+                let mut seen: HashSet<&[u8]> = b.map(|i| keys.right.row(i).data()).collect();
+                a.filter(|i| seen.insert(keys.left.row(*i).data())).map(|i| (0, i)).collect()
+            }),
+        )],
+    );
+    lib.add(
+        "ARRAY_INTERSECT",
+        "The distinct elements that both arrays have.",
+        [(
+            "[T], [T] -> [T]",
+            set_operation(|keys, a, b| {
+                let mut wanted: HashSet<&[u8]> = b.map(|i| keys.right.row(i).data()).collect();
+                a.filter(|i| wanted.remove(keys.left.row(*i).data())).map(|i| (0, i)).collect()
+            }),
+        )],
+    );
+    lib.add(
+        "ARRAY_UNION",
+        "The distinct elements of both arrays.",
+        [(
+            "[T], [T] -> [T]",
+            set_operation(|keys, a, b| {
+                let mut seen: HashSet<&[u8]> = HashSet::new();
+                let mut picks = vec![];
+                picks.extend(a.filter(|i| seen.insert(keys.left.row(*i).data())).map(|i| (0, i)));
+                picks.extend(b.filter(|i| seen.insert(keys.right.row(*i).data())).map(|i| (1, i)));
+                picks
+            }),
+        )],
+    );
+    lib.add(
+        "ARRAY_JOIN",
+        "The elements as one text, with a delimiter between.",
+        [("[T] -> S", join()), ("[T], S -> S", join())],
+    );
     lib.add("ARRAY_LENGTH", "The number of elements.", [("[T] -> I", length())]);
     lib.add("ARRAY_MAX", "The greatest element.", [("[T] -> T", best(true))]);
     lib.add("ARRAY_MIN", "The least element.", [("[T] -> T", best(false))]);
-    lib.add("ARRAY_REMOVE", "The array without the elements equal to a value.", [(
-        "[T], T -> [T]",
-        remove(),
-    )]);
-    lib.add("ARRAY_SORT", "The array sorted, NULLs last; 'DESC' for descending.", [
-        ("[T] -> [T]", sort()),
-        ("[T], S -> [T]", sort()),
-    ]);
-    lib.add("SLICE", "The elements from one place to another, both included.", [(
-        "[T], I, I -> [T]",
-        slice(),
-    )]);
-    lib.add("GENERATE_SERIES", "The numbers from one to another, by a step.", [
-        (
-            "I!, I! -> [I]",
-            f2::<I, I, List<I>>(|a, b| {
-                series(a.into(), b.into(), None).map(|s| s.map(|s| s.into_iter().map(|v| Some(v as i32)).collect()))
-            }),
-        ),
-        (
-            "I!, I!, I! -> [I]",
-            f3::<I, I, I, List<I>>(|a, b, step| {
-                series(a.into(), b.into(), Some(step))
-                    .map(|s| s.map(|s| s.into_iter().map(|v| Some(v as i32)).collect()))
-            }),
-        ),
-        (
-            "L!, L! -> [L]",
-            f2::<L, L, List<L>>(|a, b| {
-                series(a, b, None).map(|s| s.map(|s| s.into_iter().map(Some).collect()))
-            }),
-        ),
-        (
-            "L!, L!, I! -> [L]",
-            f3::<L, L, I, List<L>>(|a, b, step| {
-                series(a, b, Some(step)).map(|s| s.map(|s| s.into_iter().map(Some).collect()))
-            }),
-        ),
-    ]);
+    lib.add(
+        "ARRAY_REMOVE",
+        "The array without the elements equal to a value.",
+        [("[T], T -> [T]", remove())],
+    );
+    lib.add(
+        "ARRAY_SORT",
+        "The array sorted, NULLs last; 'DESC' for descending.",
+        [("[T] -> [T]", sort()), ("[T], S -> [T]", sort())],
+    );
+    lib.add(
+        "SLICE",
+        "The elements from one place to another, both included.",
+        [("[T], I, I -> [T]", slice())],
+    );
+    lib.add(
+        "GENERATE_SERIES",
+        "The numbers from one to another, by a step.",
+        [
+            (
+                "I!, I! -> [I]",
+                f2::<I, I, List<I>>(|a, b| {
+                    series(a.into(), b.into(), None)
+                        .map(|s| s.map(|s| s.into_iter().map(|v| Some(v as i32)).collect()))
+                }),
+            ),
+            (
+                "I!, I!, I! -> [I]",
+                f3::<I, I, I, List<I>>(|a, b, step| {
+                    series(a.into(), b.into(), Some(step))
+                        .map(|s| s.map(|s| s.into_iter().map(|v| Some(v as i32)).collect()))
+                }),
+            ),
+            (
+                "L!, L! -> [L]",
+                f2::<L, L, List<L>>(|a, b| {
+                    series(a, b, None).map(|s| s.map(|s| s.into_iter().map(Some).collect()))
+                }),
+            ),
+            (
+                "L!, L!, I! -> [L]",
+                f3::<L, L, I, List<L>>(|a, b, step| {
+                    series(a, b, Some(step)).map(|s| s.map(|s| s.into_iter().map(Some).collect()))
+                }),
+            ),
+        ],
+    );
     lib.category("MAP");
-    lib.add("AS_MAP", "The map of an array of keys and an array of values.", [(
-        "[S], [T] -> {S:T}",
-        as_map(),
-    )]);
-    lib.add("ENTRIES", "The entries of a map as structs K and V, sorted by key if asked.", [(
-        "{S:T}, B! -> [<K S, V T>]",
-        entries(),
-    )]);
+    lib.add(
+        "AS_MAP",
+        "The map of an array of keys and an array of values.",
+        [("[S], [T] -> {S:T}", as_map())],
+    );
+    lib.add(
+        "ENTRIES",
+        "The entries of a map as structs K and V, sorted by key if asked.",
+        [("{S:T}, B! -> [<K S, V T>]", entries())],
+    );
     lib.add("MAP_KEYS", "The keys.", [("{S:T} -> [S]", map_part(true))]);
     lib.add("MAP_VALUES", "The values.", [("{S:T} -> [T]", map_part(false))]);
-    lib.add("MAP_UNION", "The entries of both maps; the second's count where both have a key.", [(
-        "{S:T}, {S:T} -> {S:T}",
-        map_union(),
-    )]);
+    lib.add(
+        "MAP_UNION",
+        "The entries of both maps; the second's count where both have a key.",
+        [("{S:T}, {S:T} -> {S:T}", map_union())],
+    );
 }
 
 /// The element range of a row of a list; `None` when the list is NULL.
@@ -130,6 +160,19 @@ pub(super) fn map_range(value: &Value, row: usize) -> Option<Range<usize>> {
     let map = value.array.as_map();
     let offsets = map.value_offsets();
     map.is_valid(at).then(|| offsets[at] as usize..offsets[at + 1] as usize)
+}
+
+/// The entries of a row of a map in the order Java would walk them; NULL gives `None`.
+pub(super) fn map_entries(value: &Value, row: usize) -> Option<Vec<usize>> {
+    let range = map_range(value, row)?;
+    let keys = value.array.as_map().keys();
+    Some(match keys.as_string_view_opt() {
+        Some(texts) => {
+            let start = range.start;
+            java::map_order(range.map(|i| texts.value(i))).into_iter().map(|i| start + i).collect()
+        }
+        None => range.collect(),
+    })
 }
 
 fn items(value: &Value) -> &ArrayRef {
@@ -333,7 +376,9 @@ fn sort() -> Kernel {
                 Some(direction) if direction.is_null(row) => None,
                 Some(direction) => {
                     match direction.array.as_string_view().value(direction.at(row)) {
-                        d if d.eq_ignore_ascii_case("ASC") || d.eq_ignore_ascii_case("ASCENDING") => {
+                        d if d.eq_ignore_ascii_case("ASC")
+                            || d.eq_ignore_ascii_case("ASCENDING") =>
+                        {
                             Some(false)
                         }
                         d if d.eq_ignore_ascii_case("DESC")
@@ -383,9 +428,8 @@ fn slice() -> Kernel {
         let args = std::mem::take(&mut call.args);
         let bound = |which: usize, row: usize| {
             let arg = &args[which];
-            (!arg.is_null(row)).then(|| {
-                i64::from(arg.array.as_primitive::<Int32Type>().value(arg.at(row)))
-            })
+            (!arg.is_null(row))
+                .then(|| i64::from(arg.array.as_primitive::<Int32Type>().value(arg.at(row))))
         };
         let mut out = Picks::new(call.rows);
         for row in 0..call.rows {
@@ -450,7 +494,9 @@ fn as_map() -> Kernel {
                 entries
             }));
         }
-        let DataType::Map(field, _) = call.ty.to_arrow() else { unreachable!("AS_MAP gives a MAP") };
+        let DataType::Map(field, _) = call.ty.to_arrow() else {
+            unreachable!("AS_MAP gives a MAP")
+        };
         let DataType::Struct(fields) = field.data_type() else {
             unreachable!("a map's entries are structs");
         };
@@ -472,8 +518,7 @@ fn entries() -> Kernel {
         let sorted = args[1].array.as_boolean();
         let mut out = Picks::new(call.rows);
         for row in 0..call.rows {
-            out.row(map_range(&args[0], row).map(|range| {
-                let mut places: Vec<usize> = range.collect();
+            out.row(map_entries(&args[0], row).map(|mut places| {
                 if !args[1].is_null(row) && sorted.value(args[1].at(row)) {
                     places.sort_by(|a, b| keys.value(*a).cmp(keys.value(*b)));
                 }
@@ -495,7 +540,9 @@ fn map_part(keys: bool) -> Kernel {
         let column = if keys { map.keys() } else { map.values() };
         let mut out = Picks::new(call.rows);
         for row in 0..call.rows {
-            out.row(map_range(&arg, row).map(|range| range.map(|i| (0, i)).collect()));
+            out.row(
+                map_entries(&arg, row).map(|places| places.into_iter().map(|i| (0, i)).collect()),
+            );
         }
         out.list(&[column], &call.ty.to_arrow())
     })

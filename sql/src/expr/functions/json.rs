@@ -1,9 +1,7 @@
 //! JSON texts. Objects keep the order of their fields, numbers keep their text.
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{
-    DataType, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
-};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, Time32MillisecondType};
 
 use super::typed::{B, I, List, MapOf, Opt, S, f1, f2, rows, some};
 use super::{Call, Fail, Kernel, Library, Memo};
@@ -14,65 +12,93 @@ use crate::expr::java;
 pub(super) fn add(lib: &mut Library) {
     lib.category("JSON");
     let memo = Memo::new();
-    lib.add("EXTRACTJSONFIELD", "The text of what a path leads to in a JSON text.", [(
-        "S, S -> S",
-        f2::<S, S, S>(move |json, path| {
-            let path = memo.get(path, path_steps)?;
-            Ok(follow(&parse(json)?, &path).map(Json::text))
-        }),
-    )]);
-    lib.add("IS_JSON_STRING", "Whether a text is valid JSON.", [
-        ("S -> B", f1::<Opt<S>, B>(|json| some(json.is_some_and(|j| parse(j).is_ok())))),
-    ]);
-    lib.add("JSON_ARRAY_CONTAINS", "Whether a JSON array has an element equal to a value.", [(
-        "S, T -> B",
-        array_contains(),
-    )]);
-    lib.add("JSON_ARRAY_LENGTH", "The number of elements of a JSON array.", [(
-        "S -> I",
-        f1::<S, I>(|json| match parse(json)? {
-            Json::Array(items) => some(items.len() as i32),
-            _ => Ok(None),
-        }),
-    )]);
-    lib.add("JSON_CONCAT", "JSON objects merged, or arrays and values one after the other.", [(
-        "S... -> S",
-        concat(),
-    )]);
-    lib.add("JSON_ITEMS", "The elements of a JSON array, each as JSON text.", [(
-        "S -> [S]",
-        f1::<S, List<S>>(|json| match parse(json)? {
-            Json::Array(items) => some(items.iter().map(|i| Some(i.json())).collect()),
-            _ => Ok(None),
-        }),
-    )]);
-    lib.add("JSON_KEYS", "The field names of a JSON object.", [(
-        "S -> [S]",
-        f1::<S, List<S>>(|json| match parse(json)? {
-            Json::Object(fields) => some(fields.into_iter().map(|(k, _)| Some(k)).collect()),
-            _ => Ok(None),
-        }),
-    )]);
-    lib.add("JSON_RECORDS", "The fields of a JSON object with their values as text.", [(
-        "S -> {S:S}",
-        f1::<S, MapOf<S, S>>(|json| match parse(json)? {
-            Json::Object(fields) => {
-                some(fields.into_iter().map(|(k, v)| (k, Some(v.text()))).collect())
-            }
-            _ => Ok(None),
-        }),
-    )]);
-    lib.add("TO_JSON_STRING", "A value as JSON text.", [(
-        "T -> S",
-        Box::new(|call: &mut Call<'_, '_>| {
-            let arg = call.args.remove(0);
-            rows::<S>(call, |row| {
-                let mut out = String::new();
-                write_value(&arg.array, arg.at(row), &mut out);
-                some(out)
-            })
-        }) as Kernel,
-    )]);
+    lib.add(
+        "EXTRACTJSONFIELD",
+        "The text of what a path leads to in a JSON text.",
+        [(
+            "S, S -> S",
+            f2::<S, S, S>(move |json, path| {
+                let path = memo.get(path, path_steps)?;
+                Ok(follow(&parse(json)?, &path).map(Json::text))
+            }),
+        )],
+    );
+    lib.add(
+        "IS_JSON_STRING",
+        "Whether a text is valid JSON.",
+        [("S -> B", f1::<Opt<S>, B>(|json| some(json.is_some_and(|j| parse(j).is_ok()))))],
+    );
+    lib.add(
+        "JSON_ARRAY_CONTAINS",
+        "Whether a JSON array has an element equal to a value.",
+        [("S, T -> B", array_contains())],
+    );
+    lib.add(
+        "JSON_ARRAY_LENGTH",
+        "The number of elements of a JSON array.",
+        [(
+            "S -> I",
+            f1::<S, I>(|json| match parse(json)? {
+                Json::Array(items) => some(items.len() as i32),
+                _ => Ok(None),
+            }),
+        )],
+    );
+    lib.add(
+        "JSON_CONCAT",
+        "JSON objects merged, or arrays and values one after the other.",
+        [("S... -> S", concat())],
+    );
+    lib.add(
+        "JSON_ITEMS",
+        "The elements of a JSON array, each as JSON text.",
+        [(
+            "S -> [S]",
+            f1::<S, List<S>>(|json| match parse(json)? {
+                Json::Array(items) => some(items.iter().map(|i| Some(i.json())).collect()),
+                _ => Ok(None),
+            }),
+        )],
+    );
+    lib.add(
+        "JSON_KEYS",
+        "The field names of a JSON object.",
+        [(
+            "S -> [S]",
+            f1::<S, List<S>>(|json| match parse(json)? {
+                Json::Object(fields) => some(fields.into_iter().map(|(k, _)| Some(k)).collect()),
+                _ => Ok(None),
+            }),
+        )],
+    );
+    lib.add(
+        "JSON_RECORDS",
+        "The fields of a JSON object with their values as text.",
+        [(
+            "S -> {S:S}",
+            f1::<S, MapOf<S, S>>(|json| match parse(json)? {
+                Json::Object(fields) => {
+                    some(fields.into_iter().map(|(k, v)| (k, Some(v.text()))).collect())
+                }
+                _ => Ok(None),
+            }),
+        )],
+    );
+    lib.add(
+        "TO_JSON_STRING",
+        "A value as JSON text.",
+        [(
+            "T -> S",
+            Box::new(|call: &mut Call<'_, '_>| {
+                let arg = call.args.remove(0);
+                rows::<S>(call, |row| {
+                    let mut out = String::new();
+                    write_value(&arg.array, arg.at(row), &mut out);
+                    some(out)
+                })
+            }) as Kernel,
+        )],
+    );
 }
 
 /// A JSON value.
@@ -526,7 +552,10 @@ fn write_value(array: &dyn Array, at: usize, out: &mut String) {
     }
 }
 
-fn write_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a dyn Array, usize)>, out: &mut String) {
+fn write_fields<'a>(
+    fields: impl Iterator<Item = (&'a str, &'a dyn Array, usize)>,
+    out: &mut String,
+) {
     out.push('{');
     for (i, (name, column, at)) in fields.enumerate() {
         if i > 0 {

@@ -10,10 +10,10 @@ use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{interleave, take};
 
-use super::collections::{DUPLICATE_KEY, Picks, encode, list_range, map_range};
+use super::collections::{DUPLICATE_KEY, Picks, encode, list_range, map_entries, map_range};
 use super::{Call, Kernel, Library};
-use crate::expr::eval::{Fail, Input, NodeRef, Run, Value, null_out};
 use crate::expr::RowErrors;
+use crate::expr::eval::{Fail, Input, NodeRef, Run, Value, null_out};
 
 /// A lambda, compiled: its input is the captured slots of the outer input, then its parameters.
 #[derive(Debug)]
@@ -25,18 +25,24 @@ pub(crate) struct LambdaBody {
 
 pub(super) fn add(lib: &mut Library) {
     lib.category("LAMBDA");
-    lib.add("TRANSFORM", "What a lambda makes of each element, or of each key and value.", [
-        ("[T], (T)=>R -> [R]", transform_array()),
-        ("{K:V}, (K,V)=>R, (K,V)=>U -> {R:U}", transform_map()),
-    ]);
-    lib.add("FILTER", "The elements or entries for which a lambda is true.", [
-        ("[T], (T)=>B -> [T]", filter_array()),
-        ("{K:V}, (K,V)=>B -> {K:V}", filter_map()),
-    ]);
-    lib.add("REDUCE", "What a lambda makes of a start value and one element after the other.", [
-        ("[T], R, (R,T)=>R -> R", reduce(false)),
-        ("{K:V}, R, (R,K,V)=>R -> R", reduce(true)),
-    ]);
+    lib.add(
+        "TRANSFORM",
+        "What a lambda makes of each element, or of each key and value.",
+        [
+            ("[T], (T)=>R -> [R]", transform_array()),
+            ("{K:V}, (K,V)=>R, (K,V)=>U -> {R:U}", transform_map()),
+        ],
+    );
+    lib.add(
+        "FILTER",
+        "The elements or entries for which a lambda is true.",
+        [("[T], (T)=>B -> [T]", filter_array()), ("{K:V}, (K,V)=>B -> {K:V}", filter_map())],
+    );
+    lib.add(
+        "REDUCE",
+        "What a lambda makes of a start value and one element after the other.",
+        [("[T], R, (R,T)=>R -> R", reduce(false)), ("{K:V}, R, (R,K,V)=>R -> R", reduce(true))],
+    );
 }
 
 const NULL_PREDICATE: Fail = Fail::Borrowed("the lambda gave NULL instead of true or false");
@@ -229,8 +235,11 @@ fn reduce(of_map: bool) -> Kernel {
     Box::new(move |call: &mut Call<'_, '_>| {
         let start = call.args.remove(1);
         let arg = call.args.remove(0);
-        let range =
-            |row| if of_map { map_range(&arg, row) } else { list_range(&arg, row) };
+        let places_of = |row| -> Option<Vec<usize>> {
+            if of_map { map_entries(&arg, row) } else { Some(list_range(&arg, row)?.collect()) }
+        };
+        let order: Vec<Vec<usize>> =
+            (0..call.rows).map(|row| places_of(row).unwrap_or_default()).collect();
         let mut state = start.clone().into_array(call.rows);
         let mut failed = HashSet::new();
         for k in 0.. {
@@ -240,10 +249,8 @@ fn reduce(of_map: bool) -> Kernel {
                 if start.is_null(row) || failed.contains(&row) {
                     continue;
                 }
-                if let Some(range) = range(row)
-                    && range.len() > k
-                {
-                    places.push((range.start + k) as u32);
+                if let Some(place) = order[row].get(k) {
+                    places.push(*place as u32);
                     owners.push(row as u32);
                 }
             }

@@ -25,8 +25,8 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{Array, ArrayRef};
 
 pub(crate) use lambdas::LambdaBody;
-pub(crate) use time::unit_ms;
 pub(crate) use signature::{Argument, Bindings, Param, Signature};
+pub(crate) use time::unit_ms;
 
 use super::eval::{Fail, Input, Node, NodeRef, Run, Value, null_out, union_failed};
 use crate::error::{ErrorKind, Result, SqlError};
@@ -108,7 +108,11 @@ impl Library {
     ) {
         let variants = variants
             .into_iter()
-            .map(|(text, kernel)| Variant { signature: Signature::parse(text), returns: None, kernel })
+            .map(|(text, kernel)| Variant {
+                signature: Signature::parse(text),
+                returns: None,
+                kernel,
+            })
             .collect();
         self.functions.push(Function { name, category: self.category, doc, variants });
     }
@@ -295,8 +299,7 @@ impl Node for CallNode {
         let kept = run.errors.0.len();
         let args = args.into_iter().map(Value::contained).collect();
         let array = {
-            let mut call =
-                Call { args, lambdas: &self.lambdas, rows, input, run, ty: &self.ty };
+            let mut call = Call { args, lambdas: &self.lambdas, rows, input, run, ty: &self.ty };
             (self.variant.kernel)(&mut call)
         };
         debug_assert!(mark <= kept);

@@ -8,15 +8,20 @@ use crate::expr::eval::{compare, null_out};
 
 pub(super) fn add(lib: &mut Library) {
     lib.category("NULL HANDLING");
-    lib.add("AS_VALUE", "The value itself; makes a copy of a key column for the value.", [(
-        "T -> T",
-        Box::new(|call: &mut Call<'_, '_>| call.args.remove(0).into_array(call.rows)) as Kernel,
-    )]);
+    lib.add(
+        "AS_VALUE",
+        "The value itself; makes a copy of a key column for the value.",
+        [(
+            "T -> T",
+            Box::new(|call: &mut Call<'_, '_>| call.args.remove(0).into_array(call.rows)) as Kernel,
+        )],
+    );
     lib.add("COALESCE", "The first value that is not NULL.", [("T, T... -> T", first_present())]);
-    lib.add("IFNULL", "The first value, or the second if the first is NULL.", [(
-        "T, T -> T",
-        first_present(),
-    )]);
+    lib.add(
+        "IFNULL",
+        "The first value, or the second if the first is NULL.",
+        [("T, T -> T", first_present())],
+    );
     lib.add("NULLIF", "NULL if both values are equal, else the first.", [("T, T -> T", null_if())]);
 }
 

@@ -28,7 +28,10 @@ pub(super) fn add(lib: &mut Library) {
             ("I -> I", f1::<I, I>(|x| some(x.wrapping_abs()))),
             ("L -> L", f1::<L, L>(|x| some(x.wrapping_abs()))),
             ("D -> D", f1::<D, D>(|x| some(x.abs()))),
-            ("N -> N", f1::<N, N>(|(x, _)| some(if x < i256::ZERO { x.wrapping_neg() } else { x }))),
+            (
+                "N -> N",
+                f1::<N, N>(|(x, _)| some(if x < i256::ZERO { x.wrapping_neg() } else { x })),
+            ),
         ],
     );
     lib.add(
@@ -52,9 +55,11 @@ pub(super) fn add(lib: &mut Library) {
         ],
     );
     rounding(lib);
-    lib.add("SIGN", "-1, 0 or 1, as the value is negative, zero or positive.", [
-        ("num -> I", f1::<D, I>(|x| some(i32::from(x > 0.0) - i32::from(x < 0.0)))),
-    ]);
+    lib.add(
+        "SIGN",
+        "-1, 0 or 1, as the value is negative, zero or positive.",
+        [("num -> I", f1::<D, I>(|x| some(i32::from(x > 0.0) - i32::from(x < 0.0))))],
+    );
     lib.add("ACOS", "The arc cosine, in radians.", [("num -> D", real(f64::acos))]);
     lib.add("ASIN", "The arc sine, in radians.", [("num -> D", real(f64::asin))]);
     lib.add("ATAN", "The arc tangent, in radians.", [("num -> D", real(f64::atan))]);
@@ -75,32 +80,44 @@ pub(super) fn add(lib: &mut Library) {
     lib.add("LN", "The natural logarithm.", [("num -> D", real(f64::ln))]);
     lib.add("SQRT", "The square root.", [("num -> D", real(f64::sqrt))]);
     // Java multiplies by a constant here; Rust's own methods round differently.
-    lib.add("DEGREES", "Radians as degrees.", [
-        ("num -> D", real(|x| x * (180.0 / std::f64::consts::PI))),
-    ]);
-    lib.add("RADIANS", "Degrees as radians.", [
-        ("num -> D", real(|x| x * (std::f64::consts::PI / 180.0))),
-    ]);
-    lib.add("LOG", "The natural logarithm, or that to a base given first.", [
-        ("num -> D", real(f64::ln)),
-        (
-            "num, num -> D",
-            f2::<D, D, D>(|base, x| {
-                some(if base <= 0.0 || base == 1.0 { f64::NAN } else { x.ln() / base.ln() })
-            }),
-        ),
-    ]);
+    lib.add(
+        "DEGREES",
+        "Radians as degrees.",
+        [("num -> D", real(|x| x * (180.0 / std::f64::consts::PI)))],
+    );
+    lib.add(
+        "RADIANS",
+        "Degrees as radians.",
+        [("num -> D", real(|x| x * (std::f64::consts::PI / 180.0)))],
+    );
+    lib.add(
+        "LOG",
+        "The natural logarithm, or that to a base given first.",
+        [
+            ("num -> D", real(f64::ln)),
+            (
+                "num, num -> D",
+                f2::<D, D, D>(|base, x| {
+                    some(if base <= 0.0 || base == 1.0 { f64::NAN } else { x.ln() / base.ln() })
+                }),
+            ),
+        ],
+    );
     lib.add(
         "POWER",
         "The first value to the power of the second.",
         [("num, num -> D", f2::<D, D, D>(|x, y| some(x.powf(y))))],
     );
-    lib.add("PI", "The number pi.", [(
-        "-> D",
-        Box::new(|call: &mut Call<'_, '_>| -> ArrayRef {
-            Arc::new(Float64Array::from(vec![std::f64::consts::PI; call.rows]))
-        }) as Kernel,
-    )]);
+    lib.add(
+        "PI",
+        "The number pi.",
+        [(
+            "-> D",
+            Box::new(|call: &mut Call<'_, '_>| -> ArrayRef {
+                Arc::new(Float64Array::from(vec![std::f64::consts::PI; call.rows]))
+            }) as Kernel,
+        )],
+    );
     lib.add("RANDOM", "A random number from 0 up to, not including, 1.", [("-> D", random())]);
     lib.add(
         "GEO_DISTANCE",
@@ -202,7 +219,8 @@ fn to_places((value, scale): (i256, i32), places: i32, rounding: Rounding) -> Ou
 fn random() -> Kernel {
     let state = AtomicU64::new(RandomState::new().hash_one(0));
     Box::new(move |call: &mut Call<'_, '_>| -> ArrayRef {
-        let values = (0..call.rows).map(|_| (next_random(&state) >> 11) as f64 / (1u64 << 53) as f64);
+        let values =
+            (0..call.rows).map(|_| (next_random(&state) >> 11) as f64 / (1u64 << 53) as f64);
         Arc::new(Float64Array::from_iter_values(values))
     })
 }
@@ -228,13 +246,12 @@ fn distance([lat1, lon1, lat2, lon2]: [f64; 4], unit: &str) -> Outcome<f64> {
     if !(-180.0..=180.0).contains(&lon1) || !(-180.0..=180.0).contains(&lon2) {
         return Err("a longitude is not between -180 and 180".into());
     }
-    let (dlat, dlon) = ((lat2 - lat1).to_radians(), (lon2 - lon1).to_radians());
-    let a = (dlat / 2.0).sin() * (dlat / 2.0).sin()
-        + lat1.to_radians().cos()
-            * lat2.to_radians().cos()
-            * (dlon / 2.0).sin()
-            * (dlon / 2.0).sin();
-    some(radius * 2.0 * a.sqrt().atan2((1.0 - a).sqrt()))
+    // The order of the operations is ksqlDB's, so that the last digit is too.
+    let radians = |degrees: f64| degrees / 180.0 * std::f64::consts::PI;
+    let haversine = |x: f64| (x / 2.0).sin().powi(2);
+    let a = haversine(radians(lat2 - lat1))
+        + haversine(radians(lon2 - lon1)) * radians(lat1).cos() * radians(lat2).cos();
+    some(2.0 * a.sqrt().asin() * radius)
 }
 
 fn extremes(greatest: bool) -> [(&'static str, Kernel); 9] {

@@ -10,28 +10,38 @@ use crate::expr::eval::Outcome;
 pub(super) fn add(lib: &mut Library) {
     lib.category("REGULAR EXPRESSION");
     let (a, b) = (Memo::new(), Memo::new());
-    lib.add("REGEXP_EXTRACT", "The first match of a pattern in a text, or a group of it.", [
-        ("S, S -> S", f2::<S, S, S>(move |p, text| extract(&a, p, text, 0))),
-        ("S, S, I -> S", f3::<S, S, I, S>(move |p, text, group| extract(&b, p, text, group))),
-    ]);
+    lib.add(
+        "REGEXP_EXTRACT",
+        "The first match of a pattern in a text, or a group of it.",
+        [
+            ("S, S -> S", f2::<S, S, S>(move |p, text| extract(&a, p, text, 0))),
+            ("S, S, I -> S", f3::<S, S, I, S>(move |p, text, group| extract(&b, p, text, group))),
+        ],
+    );
     let (a, b) = (Memo::new(), Memo::new());
-    lib.add("REGEXP_EXTRACT_ALL", "All matches of a pattern in a text, or a group of each.", [
-        ("S, S -> [S]", f2::<S, S, List<S>>(move |p, text| extract_all(&a, p, text, 0))),
-        (
-            "S, S, I -> [S]",
-            f3::<S, S, I, List<S>>(move |p, text, group| extract_all(&b, p, text, group)),
-        ),
-    ]);
+    lib.add(
+        "REGEXP_EXTRACT_ALL",
+        "All matches of a pattern in a text, or a group of each.",
+        [
+            ("S, S -> [S]", f2::<S, S, List<S>>(move |p, text| extract_all(&a, p, text, 0))),
+            (
+                "S, S, I -> [S]",
+                f3::<S, S, I, List<S>>(move |p, text, group| extract_all(&b, p, text, group)),
+            ),
+        ],
+    );
     let memo = Memo::new();
-    lib.add("REGEXP_REPLACE", "The text with every match of a pattern replaced.", [(
-        "S, S, S -> S",
-        f3::<S, S, S, S>(move |text, p, with| replace(&memo, text, p, with)),
-    )]);
+    lib.add(
+        "REGEXP_REPLACE",
+        "The text with every match of a pattern replaced.",
+        [("S, S, S -> S", f3::<S, S, S, S>(move |text, p, with| replace(&memo, text, p, with)))],
+    );
     let memo = Memo::new();
-    lib.add("REGEXP_SPLIT_TO_ARRAY", "The pieces of a text between matches of a pattern.", [(
-        "S, S -> [S]",
-        f2::<S, S, List<S>>(move |text, p| split(&memo, text, p)),
-    )]);
+    lib.add(
+        "REGEXP_SPLIT_TO_ARRAY",
+        "The pieces of a text between matches of a pattern.",
+        [("S, S -> [S]", f2::<S, S, List<S>>(move |text, p| split(&memo, text, p)))],
+    );
 }
 
 fn compile(pattern: &str) -> Result<Regex, Fail> {

@@ -381,9 +381,7 @@ impl Reader<'_> {
             "N" => Param::Decimal,
             "num" => Param::Number,
             "unit" => Param::Unit,
-            "T" | "U" | "V" | "K" | "R" => {
-                Param::Generic(word.chars().next().unwrap_or('T'))
-            }
+            "T" | "U" | "V" | "K" | "R" => Param::Generic(word.chars().next().unwrap_or('T')),
             other => panic!("unknown type {other} in {}", String::from_utf8_lossy(self.text)),
         }
     }

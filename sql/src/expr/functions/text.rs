@@ -18,10 +18,14 @@ pub(super) fn add(lib: &mut Library) {
     padding(lib);
     splitting(lib);
     masks(lib);
-    lib.add("UUID", "A random UUID, or 16 bytes written as one.", [
-        ("-> S", random_uuid()),
-        ("Y -> S", f1::<Y, S>(|bytes| Ok(<[u8; 16]>::try_from(bytes).ok().map(uuid_text)))),
-    ]);
+    lib.add(
+        "UUID",
+        "A random UUID, or 16 bytes written as one.",
+        [
+            ("-> S", random_uuid()),
+            ("Y -> S", f1::<Y, S>(|bytes| Ok(<[u8; 16]>::try_from(bytes).ok().map(uuid_text)))),
+        ],
+    );
 }
 
 /// Length in UTF-16 code units.
@@ -39,51 +43,78 @@ pub(super) fn utf16_slice(text: &str, from: usize, to: usize) -> String {
 }
 
 fn basics(lib: &mut Library) {
-    lib.add("CHR", "The character of a code point, given as a number or as \\u and hex digits.", [
-        (
-            "I -> S",
-            f1::<I, S>(|code| Ok(u32::try_from(code).ok().and_then(char::from_u32).map(String::from))),
-        ),
-        ("S -> S", f1::<S, S>(|escape| Ok(unescape(escape)))),
-    ]);
-    lib.add("CONCAT", "The texts or bytes one after the other, NULLs left out.", [
-        ("S... -> S", concat_text()),
-        ("Y... -> Y", concat_bytes()),
-    ]);
-    lib.add("CONCAT_WS", "The texts or bytes with a separator between, NULLs left out.", [
-        ("S, S... -> S", join_text()),
-        ("Y, Y... -> Y", join_bytes()),
-    ]);
+    lib.add(
+        "CHR",
+        "The character of a code point, given as a number or as \\u and hex digits.",
+        [
+            (
+                "I -> S",
+                f1::<I, S>(|code| {
+                    Ok(u32::try_from(code).ok().and_then(char::from_u32).map(String::from))
+                }),
+            ),
+            ("S -> S", f1::<S, S>(|escape| Ok(unescape(escape)))),
+        ],
+    );
+    lib.add(
+        "CONCAT",
+        "The texts or bytes one after the other, NULLs left out.",
+        [("S... -> S", concat_text()), ("Y... -> Y", concat_bytes())],
+    );
+    lib.add(
+        "CONCAT_WS",
+        "The texts or bytes with a separator between, NULLs left out.",
+        [("S, S... -> S", join_text()), ("Y, Y... -> Y", join_bytes())],
+    );
     lib.add("ELT", "The n-th of the texts, counted from 1.", [("I!, S... -> S", elt())]);
-    lib.add("FIELD", "The position of the first text among the others, 0 if it is not there.", [(
-        "S, S... -> I",
-        field(),
-    )]);
-    lib.add("INITCAP", "Each word with a capital and the rest in lower case.", [
-        ("S -> S", f1::<S, S>(|text| some(initcap(text)))),
-    ]);
-    lib.add("LCASE", "The text in lower case.", [("S -> S", f1::<S, S>(|t| some(t.to_lowercase())))]);
-    lib.add("UCASE", "The text in upper case.", [("S -> S", f1::<S, S>(|t| some(t.to_uppercase())))]);
-    lib.add("TRIM", "The text without blanks and control characters at both ends.", [(
-        "S -> S",
-        f1::<S, S>(|t| some(t.trim_matches(|c: char| c <= ' ').to_owned())),
-    )]);
-    lib.add("LEN", "The number of characters of a text, or of bytes.", [
-        ("S -> I", f1::<S, I>(|t| some(utf16_len(t) as i32))),
-        ("Y -> I", f1::<Y, I>(|b| some(b.len() as i32))),
-    ]);
-    lib.add("REPLACE", "The text with every occurrence of the second text replaced by the third.", [
-        ("S, S, S -> S", f3::<S, S, S, S>(|text, old, new| some(text.replace(old, new)))),
-    ]);
-    lib.add("SUBSTRING", "The part from a position, counted from 1 or from the end, of a length.", [
-        (
-            "S, I -> S",
-            f2::<S, I, S>(|t, from| some(substring(t, from, None))),
-        ),
-        ("S, I, I -> S", f3::<S, I, I, S>(|t, from, n| some(substring(t, from, Some(n))))),
-        ("Y, I -> Y", f2::<Y, I, Y>(|b, from| some(part(b, from, None)))),
-        ("Y, I, I -> Y", f3::<Y, I, I, Y>(|b, from, n| some(part(b, from, Some(n))))),
-    ]);
+    lib.add(
+        "FIELD",
+        "The position of the first text among the others, 0 if it is not there.",
+        [("S, S... -> I", field())],
+    );
+    lib.add(
+        "INITCAP",
+        "Each word with a capital and the rest in lower case.",
+        [("S -> S", f1::<S, S>(|text| some(initcap(text))))],
+    );
+    lib.add(
+        "LCASE",
+        "The text in lower case.",
+        [("S -> S", f1::<S, S>(|t| some(t.to_lowercase())))],
+    );
+    lib.add(
+        "UCASE",
+        "The text in upper case.",
+        [("S -> S", f1::<S, S>(|t| some(t.to_uppercase())))],
+    );
+    lib.add(
+        "TRIM",
+        "The text without blanks and control characters at both ends.",
+        [("S -> S", f1::<S, S>(|t| some(t.trim_matches(|c: char| c <= ' ').to_owned())))],
+    );
+    lib.add(
+        "LEN",
+        "The number of characters of a text, or of bytes.",
+        [
+            ("S -> I", f1::<S, I>(|t| some(utf16_len(t) as i32))),
+            ("Y -> I", f1::<Y, I>(|b| some(b.len() as i32))),
+        ],
+    );
+    lib.add(
+        "REPLACE",
+        "The text with every occurrence of the second text replaced by the third.",
+        [("S, S, S -> S", f3::<S, S, S, S>(|text, old, new| some(text.replace(old, new))))],
+    );
+    lib.add(
+        "SUBSTRING",
+        "The part from a position, counted from 1 or from the end, of a length.",
+        [
+            ("S, I -> S", f2::<S, I, S>(|t, from| some(substring(t, from, None)))),
+            ("S, I, I -> S", f3::<S, I, I, S>(|t, from, n| some(substring(t, from, Some(n))))),
+            ("Y, I -> Y", f2::<Y, I, Y>(|b, from| some(part(b, from, None)))),
+            ("Y, I, I -> Y", f3::<Y, I, I, Y>(|b, from, n| some(part(b, from, Some(n))))),
+        ],
+    );
 }
 
 /// Where a part starts and ends in something of length `len`.
@@ -232,9 +263,10 @@ fn field() -> Kernel {
         let args = std::mem::take(&mut call.args);
         let columns: Vec<_> = args.iter().map(|a| (a, a.array.as_string_view())).collect();
         rows::<I>(call, |row| {
-            let get = |(arg, column): &(&crate::expr::eval::Value, &arrow::array::StringViewArray)| {
-                (!arg.is_null(row)).then(|| column.value(arg.at(row)).to_owned())
-            };
+            let get =
+                |(arg, column): &(&crate::expr::eval::Value, &arrow::array::StringViewArray)| {
+                    (!arg.is_null(row)).then(|| column.value(arg.at(row)).to_owned())
+                };
             let Some(wanted) = columns.first().and_then(&get) else { return some(0) };
             let at = columns[1..].iter().position(|c| get(c).as_ref() == Some(&wanted));
             some(at.map_or(0, |at| at as i32 + 1))
@@ -243,20 +275,21 @@ fn field() -> Kernel {
 }
 
 fn searching(lib: &mut Library) {
-    lib.add("INSTR", "The position of a text in another, from a position on, the n-th occurrence.", [
-        (
-            "S, S -> I",
-            f2::<Opt<S>, Opt<S>, I>(|t, part| some(instr(t, part, 1, 1))),
-        ),
-        (
-            "S, S, I! -> I",
-            f3::<Opt<S>, Opt<S>, I, I>(|t, part, from| some(instr(t, part, from, 1))),
-        ),
-        (
-            "S, S, I!, I! -> I",
-            f4::<Opt<S>, Opt<S>, I, I, I>(|t, part, from, nth| some(instr(t, part, from, nth))),
-        ),
-    ]);
+    lib.add(
+        "INSTR",
+        "The position of a text in another, from a position on, the n-th occurrence.",
+        [
+            ("S, S -> I", f2::<Opt<S>, Opt<S>, I>(|t, part| some(instr(t, part, 1, 1)))),
+            (
+                "S, S, I! -> I",
+                f3::<Opt<S>, Opt<S>, I, I>(|t, part, from| some(instr(t, part, from, 1))),
+            ),
+            (
+                "S, S, I!, I! -> I",
+                f4::<Opt<S>, Opt<S>, I, I, I>(|t, part, from, nth| some(instr(t, part, from, nth))),
+            ),
+        ],
+    );
 }
 
 /// 1-based; a negative `from` searches backwards from that place from the end; 0 if not found.
@@ -281,14 +314,22 @@ fn instr(text: Option<&str>, part: Option<&str>, from: i32, nth: i32) -> i32 {
 }
 
 fn padding(lib: &mut Library) {
-    lib.add("LPAD", "The text or bytes filled up on the left, or cut, to a length.", [
-        ("S, I, S -> S", f3::<S, I, S, S>(|t, n, fill| Ok(pad_text(t, n, fill, true)))),
-        ("Y, I, Y -> Y", f3::<Y, I, Y, Y>(|b, n, fill| Ok(pad(b, n, fill, true)))),
-    ]);
-    lib.add("RPAD", "The text or bytes filled up on the right, or cut, to a length.", [
-        ("S, I, S -> S", f3::<S, I, S, S>(|t, n, fill| Ok(pad_text(t, n, fill, false)))),
-        ("Y, I, Y -> Y", f3::<Y, I, Y, Y>(|b, n, fill| Ok(pad(b, n, fill, false)))),
-    ]);
+    lib.add(
+        "LPAD",
+        "The text or bytes filled up on the left, or cut, to a length.",
+        [
+            ("S, I, S -> S", f3::<S, I, S, S>(|t, n, fill| Ok(pad_text(t, n, fill, true)))),
+            ("Y, I, Y -> Y", f3::<Y, I, Y, Y>(|b, n, fill| Ok(pad(b, n, fill, true)))),
+        ],
+    );
+    lib.add(
+        "RPAD",
+        "The text or bytes filled up on the right, or cut, to a length.",
+        [
+            ("S, I, S -> S", f3::<S, I, S, S>(|t, n, fill| Ok(pad_text(t, n, fill, false)))),
+            ("Y, I, Y -> Y", f3::<Y, I, Y, Y>(|b, n, fill| Ok(pad(b, n, fill, false)))),
+        ],
+    );
 }
 
 fn pad_text(text: &str, len: i32, fill: &str, left: bool) -> Option<String> {
@@ -311,14 +352,22 @@ fn pad<T: Clone>(items: &[T], len: i32, fill: &[T], left: bool) -> Option<Vec<T>
 }
 
 fn splitting(lib: &mut Library) {
-    lib.add("SPLIT", "The pieces between delimiters; an empty delimiter splits into characters.", [
-        ("S, S -> [S]", f2::<S, S, List<S>>(|t, d| some(split_text(t, d)))),
-        ("Y, Y -> [Y]", f2::<Y, Y, List<Y>>(|b, d| some(split_bytes(b, d)))),
-    ]);
-    lib.add("SPLIT_TO_MAP", "The map in a text of entries with keys and values.", [(
-        "S, S, S -> {S:S}",
-        f3::<S, S, S, MapOf<S, S>>(|text, entry, kv| Ok(split_to_map(text, entry, kv))),
-    )]);
+    lib.add(
+        "SPLIT",
+        "The pieces between delimiters; an empty delimiter splits into characters.",
+        [
+            ("S, S -> [S]", f2::<S, S, List<S>>(|t, d| some(split_text(t, d)))),
+            ("Y, Y -> [Y]", f2::<Y, Y, List<Y>>(|b, d| some(split_bytes(b, d)))),
+        ],
+    );
+    lib.add(
+        "SPLIT_TO_MAP",
+        "The map in a text of entries with keys and values.",
+        [(
+            "S, S, S -> {S:S}",
+            f3::<S, S, S, MapOf<S, S>>(|text, entry, kv| Ok(split_to_map(text, entry, kv))),
+        )],
+    );
 }
 
 fn split_text(text: &str, delimiter: &str) -> Vec<Option<String>> {
@@ -426,15 +475,19 @@ fn mask(text: &str, which: Which, n: i32, marks: Outcome<Marks>) -> Outcome<Stri
 
 fn masks(lib: &mut Library) {
     type M = Opt<S>;
-    lib.add("MASK", "The text with its characters replaced by marks for their class.", [
-        ("S -> S", f1::<S, S>(|t| mask(t, Which::All, 0, some(MARKS)))),
-        (
-            "S, S, S, S, S -> S",
-            f5::<S, M, M, M, M, S>(|t, a, b, c, d| {
-                mask(t, Which::All, 0, Marks::new([a, b, c, d]))
-            }),
-        ),
-    ]);
+    lib.add(
+        "MASK",
+        "The text with its characters replaced by marks for their class.",
+        [
+            ("S -> S", f1::<S, S>(|t| mask(t, Which::All, 0, some(MARKS)))),
+            (
+                "S, S, S, S, S -> S",
+                f5::<S, M, M, M, M, S>(|t, a, b, c, d| {
+                    mask(t, Which::All, 0, Marks::new([a, b, c, d]))
+                }),
+            ),
+        ],
+    );
     let partial = [
         ("MASK_KEEP_LEFT", "The text masked but for its first characters.", Which::KeepLeft),
         ("MASK_KEEP_RIGHT", "The text masked but for its last characters.", Which::KeepRight),
@@ -442,15 +495,19 @@ fn masks(lib: &mut Library) {
         ("MASK_RIGHT", "The text with its last characters masked.", Which::Right),
     ];
     for (name, doc, which) in partial {
-        lib.add(name, doc, [
-            ("S, I! -> S", f2::<S, I, S>(move |t, n| mask(t, which, n, some(MARKS)))),
-            (
-                "S, I!, S, S, S, S -> S",
-                f6::<S, I, M, M, M, M, S>(move |t, n, a, b, c, d| {
-                    mask(t, which, n, Marks::new([a, b, c, d]))
-                }),
-            ),
-        ]);
+        lib.add(
+            name,
+            doc,
+            [
+                ("S, I! -> S", f2::<S, I, S>(move |t, n| mask(t, which, n, some(MARKS)))),
+                (
+                    "S, I!, S, S, S, S -> S",
+                    f6::<S, I, M, M, M, M, S>(move |t, n, a, b, c, d| {
+                        mask(t, which, n, Marks::new([a, b, c, d]))
+                    }),
+                ),
+            ],
+        );
     }
 }
 

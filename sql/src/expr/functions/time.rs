@@ -36,53 +36,62 @@ fn format_date(memo: &Memo<Pattern>, days: i32, text: &str) -> Outcome<String> {
     some(pattern.format(i64::from(days) * DAY_MS, Zone::UTC)?)
 }
 
-fn format_instant(
-    memo: &Memo<Pattern>,
-    ms: i64,
-    text: &str,
-    in_zone: Zone,
-) -> Outcome<String> {
+fn format_instant(memo: &Memo<Pattern>, ms: i64, text: &str, in_zone: Zone) -> Outcome<String> {
     some(memo.get(text, pattern)?.format(ms, in_zone)?)
 }
 
 fn formatting(lib: &mut Library) {
     let memo = Memo::new();
-    lib.add("FORMAT_DATE", "A DATE as text by a pattern.", [(
-        "DT, S -> S",
-        f2::<Dt, S, S>(move |days, text| format_date(&memo, days, text)),
-    )]);
+    lib.add(
+        "FORMAT_DATE",
+        "A DATE as text by a pattern.",
+        [("DT, S -> S", f2::<Dt, S, S>(move |days, text| format_date(&memo, days, text)))],
+    );
     let memo = Memo::new();
-    lib.add("FORMAT_TIME", "A TIME as text by a pattern.", [(
-        "TM, S -> S",
-        f2::<Tm, S, S>(move |ms, text| {
-            let pattern = memo.get(text, pattern)?;
-            if pattern.has_date() {
-                return Err(format!("the pattern {text:?} has fields a TIME has not").into());
-            }
-            some(pattern.format(i64::from(ms), Zone::UTC)?)
-        }),
-    )]);
+    lib.add(
+        "FORMAT_TIME",
+        "A TIME as text by a pattern.",
+        [(
+            "TM, S -> S",
+            f2::<Tm, S, S>(move |ms, text| {
+                let pattern = memo.get(text, pattern)?;
+                if pattern.has_date() {
+                    return Err(format!("the pattern {text:?} has fields a TIME has not").into());
+                }
+                some(pattern.format(i64::from(ms), Zone::UTC)?)
+            }),
+        )],
+    );
     let (a, b) = (Memo::new(), Memo::new());
-    lib.add("FORMAT_TIMESTAMP", "A TIMESTAMP as text by a pattern, in GMT or a time zone.", [
-        ("TS, S -> S", f2::<Ts, S, S>(move |ms, text| format_instant(&a, ms, text, Zone::UTC))),
-        (
-            "TS, S, S -> S",
-            f3::<Ts, S, S, S>(move |ms, text, z| format_instant(&b, ms, text, zone(z)?)),
-        ),
-    ]);
+    lib.add(
+        "FORMAT_TIMESTAMP",
+        "A TIMESTAMP as text by a pattern, in GMT or a time zone.",
+        [
+            ("TS, S -> S", f2::<Ts, S, S>(move |ms, text| format_instant(&a, ms, text, Zone::UTC))),
+            (
+                "TS, S, S -> S",
+                f3::<Ts, S, S, S>(move |ms, text, z| format_instant(&b, ms, text, zone(z)?)),
+            ),
+        ],
+    );
     let memo = Memo::new();
-    lib.add("DATETOSTRING", "Deprecated: days since 1970 as text by a pattern.", [(
-        "I!, S -> S",
-        f2::<I, S, S>(move |days, text| format_date(&memo, days, text)),
-    )]);
+    lib.add(
+        "DATETOSTRING",
+        "Deprecated: days since 1970 as text by a pattern.",
+        [("I!, S -> S", f2::<I, S, S>(move |days, text| format_date(&memo, days, text)))],
+    );
     let (a, b) = (Memo::new(), Memo::new());
-    lib.add("TIMESTAMPTOSTRING", "Deprecated: milliseconds since 1970 as text by a pattern.", [
-        ("L!, S -> S", f2::<L, S, S>(move |ms, text| format_instant(&a, ms, text, SYSTEM))),
-        (
-            "L!, S, S -> S",
-            f3::<L, S, S, S>(move |ms, text, z| format_instant(&b, ms, text, zone(z)?)),
-        ),
-    ]);
+    lib.add(
+        "TIMESTAMPTOSTRING",
+        "Deprecated: milliseconds since 1970 as text by a pattern.",
+        [
+            ("L!, S -> S", f2::<L, S, S>(move |ms, text| format_instant(&a, ms, text, SYSTEM))),
+            (
+                "L!, S, S -> S",
+                f3::<L, S, S, S>(move |ms, text, z| format_instant(&b, ms, text, zone(z)?)),
+            ),
+        ],
+    );
 }
 
 fn parse_instant(memo: &Memo<Pattern>, text: &str, by: &str, default: Zone) -> Outcome<i64> {
@@ -92,51 +101,71 @@ fn parse_instant(memo: &Memo<Pattern>, text: &str, by: &str, default: Zone) -> O
 
 fn parsing(lib: &mut Library) {
     let memo = Memo::new();
-    lib.add("PARSE_DATE", "The DATE in a text, by a pattern.", [(
-        "S, S -> DT",
-        f2::<S, S, Dt>(move |text, by| {
-            let pattern = memo.get(by, |by| pattern(by).map(Pattern::lenient))?;
-            if pattern.has_time() {
-                return Err(format!("the pattern {by:?} has fields a DATE has not").into());
-            }
-            some(java::days_of(pattern.parse(text)?.date()?))
-        }),
-    )]);
+    lib.add(
+        "PARSE_DATE",
+        "The DATE in a text, by a pattern.",
+        [(
+            "S, S -> DT",
+            f2::<S, S, Dt>(move |text, by| {
+                let pattern = memo.get(by, |by| pattern(by).map(Pattern::lenient))?;
+                if pattern.has_time() {
+                    return Err(format!("the pattern {by:?} has fields a DATE has not").into());
+                }
+                some(java::days_of(pattern.parse(text)?.date()?))
+            }),
+        )],
+    );
     let memo = Memo::new();
-    lib.add("PARSE_TIME", "The TIME in a text, by a pattern.", [(
-        "S, S -> TM",
-        f2::<S, S, Tm>(move |text, by| {
-            let pattern = memo.get(by, pattern)?;
-            if pattern.has_date() {
-                return Err(format!("the pattern {by:?} has fields a TIME has not").into());
-            }
-            let ms = pattern.parse(text)?.time_ms();
-            some(ms)
-        }),
-    )]);
+    lib.add(
+        "PARSE_TIME",
+        "The TIME in a text, by a pattern.",
+        [(
+            "S, S -> TM",
+            f2::<S, S, Tm>(move |text, by| {
+                let pattern = memo.get(by, pattern)?;
+                if pattern.has_date() {
+                    return Err(format!("the pattern {by:?} has fields a TIME has not").into());
+                }
+                let ms = pattern.parse(text)?.time_ms();
+                some(ms)
+            }),
+        )],
+    );
     let (a, b) = (Memo::new(), Memo::new());
-    lib.add("PARSE_TIMESTAMP", "The TIMESTAMP in a text, by a pattern, in GMT or a time zone.", [
-        ("S, S -> TS", f2::<S, S, Ts>(move |text, by| parse_instant(&a, text, by, Zone::UTC))),
-        (
-            "S, S, S -> TS",
-            f3::<S, S, S, Ts>(move |text, by, z| parse_instant(&b, text, by, zone(z)?)),
-        ),
-    ]);
+    lib.add(
+        "PARSE_TIMESTAMP",
+        "The TIMESTAMP in a text, by a pattern, in GMT or a time zone.",
+        [
+            ("S, S -> TS", f2::<S, S, Ts>(move |text, by| parse_instant(&a, text, by, Zone::UTC))),
+            (
+                "S, S, S -> TS",
+                f3::<S, S, S, Ts>(move |text, by, z| parse_instant(&b, text, by, zone(z)?)),
+            ),
+        ],
+    );
     let memo = Memo::new();
-    lib.add("STRINGTODATE", "Deprecated: days since 1970 of a text, by a pattern.", [(
-        "S!, S! -> I",
-        f2::<S, S, I>(move |text, by| {
-            some(java::days_of(memo.get(by, pattern)?.parse(text)?.date()?))
-        }),
-    )]);
+    lib.add(
+        "STRINGTODATE",
+        "Deprecated: days since 1970 of a text, by a pattern.",
+        [(
+            "S!, S! -> I",
+            f2::<S, S, I>(move |text, by| {
+                some(java::days_of(memo.get(by, pattern)?.parse(text)?.date()?))
+            }),
+        )],
+    );
     let (a, b) = (Memo::new(), Memo::new());
-    lib.add("STRINGTOTIMESTAMP", "Deprecated: milliseconds since 1970 of a text, by a pattern.", [
-        ("S!, S! -> L", f2::<S, S, L>(move |text, by| parse_instant(&a, text, by, SYSTEM))),
-        (
-            "S!, S!, S! -> L",
-            f3::<S, S, S, L>(move |text, by, z| parse_instant(&b, text, by, zone(z)?)),
-        ),
-    ]);
+    lib.add(
+        "STRINGTOTIMESTAMP",
+        "Deprecated: milliseconds since 1970 of a text, by a pattern.",
+        [
+            ("S!, S! -> L", f2::<S, S, L>(move |text, by| parse_instant(&a, text, by, SYSTEM))),
+            (
+                "S!, S!, S! -> L",
+                f3::<S, S, S, L>(move |text, by, z| parse_instant(&b, text, by, zone(z)?)),
+            ),
+        ],
+    );
 }
 
 /// Milliseconds of a time unit; `None` for a word that is none.
@@ -161,67 +190,95 @@ fn arithmetic(lib: &mut Library) {
     for (name, sign, doc) in
         [("DATEADD", 1, "A DATE some time later."), ("DATESUB", -1, "A DATE some time before.")]
     {
-        lib.add(name, doc, [(
-            "unit, I, DT -> DT",
-            f3::<S, I, Dt, Dt>(move |unit, n, days| {
-                let ms = i64::from(days) * DAY_MS + amount(unit, n, sign)?;
-                let days = i32::try_from(ms.div_euclid(DAY_MS));
-                days.map_or(Err("the DATE overflows".into()), some)
-            }),
-        )]);
+        lib.add(
+            name,
+            doc,
+            [(
+                "unit, I, DT -> DT",
+                f3::<S, I, Dt, Dt>(move |unit, n, days| {
+                    let ms = i64::from(days) * DAY_MS + amount(unit, n, sign)?;
+                    let days = i32::try_from(ms.div_euclid(DAY_MS));
+                    days.map_or(Err("the DATE overflows".into()), some)
+                }),
+            )],
+        );
     }
     for (name, sign, doc) in [
         ("TIMEADD", 1, "A TIME some time later, around the clock."),
         ("TIMESUB", -1, "A TIME some time before, around the clock."),
     ] {
-        lib.add(name, doc, [(
-            "unit, I, TM -> TM",
-            f3::<S, I, Tm, Tm>(move |unit, n, ms| {
-                let sum = i64::from(ms) + amount(unit, n, sign)?;
-                some(sum.rem_euclid(DAY_MS) as i32)
-            }),
-        )]);
+        lib.add(
+            name,
+            doc,
+            [(
+                "unit, I, TM -> TM",
+                f3::<S, I, Tm, Tm>(move |unit, n, ms| {
+                    let sum = i64::from(ms) + amount(unit, n, sign)?;
+                    some(sum.rem_euclid(DAY_MS) as i32)
+                }),
+            )],
+        );
     }
     for (name, sign, doc) in [
         ("TIMESTAMPADD", 1, "A TIMESTAMP some time later."),
         ("TIMESTAMPSUB", -1, "A TIMESTAMP some time before."),
     ] {
-        lib.add(name, doc, [(
-            "unit, I, TS -> TS",
-            f3::<S, I, Ts, Ts>(move |unit, n, ms| some(ms.wrapping_add(amount(unit, n, sign)?))),
-        )]);
+        lib.add(
+            name,
+            doc,
+            [(
+                "unit, I, TS -> TS",
+                f3::<S, I, Ts, Ts>(move |unit, n, ms| {
+                    some(ms.wrapping_add(amount(unit, n, sign)?))
+                }),
+            )],
+        );
     }
-    lib.add("CONVERT_TZ", "A TIMESTAMP moved from one time zone's clock to another's.", [(
-        "TS, S, S -> TS",
-        f3::<Ts, S, S, Ts>(|ms, from, to| {
-            let shift = zone(to)?.offset_at(ms) - zone(from)?.offset_at(ms);
-            some(ms + i64::from(shift) * 1000)
-        }),
-    )]);
+    lib.add(
+        "CONVERT_TZ",
+        "A TIMESTAMP moved from one time zone's clock to another's.",
+        [(
+            "TS, S, S -> TS",
+            f3::<Ts, S, S, Ts>(|ms, from, to| {
+                let shift = zone(to)?.offset_at(ms) - zone(from)?.offset_at(ms);
+                some(ms + i64::from(shift) * 1000)
+            }),
+        )],
+    );
 }
 
 fn converting(lib: &mut Library) {
     lib.add("FROM_DAYS", "The DATE of days since 1970.", [("I! -> DT", f1::<I, Dt>(some))]);
-    lib.add("FROM_UNIXTIME", "The TIMESTAMP of milliseconds since 1970.", [
-        ("L -> TS", f1::<L, Ts>(some)),
-    ]);
-    lib.add("UNIX_DATE", "Days since 1970 of a DATE, or of today.", [
-        (
-            "-> I",
-            Box::new(|call: &mut Call<'_, '_>| -> ArrayRef {
-                let today = call.run.ctx.now_ms.div_euclid(DAY_MS) as i32;
-                Arc::new(Int32Array::from(vec![today; call.rows]))
-            }) as Kernel,
-        ),
-        ("DT -> I", f1::<Dt, I>(some)),
-    ]);
-    lib.add("UNIX_TIMESTAMP", "Milliseconds since 1970 of a TIMESTAMP, or of now.", [
-        (
-            "-> L",
-            Box::new(|call: &mut Call<'_, '_>| -> ArrayRef {
-                Arc::new(Int64Array::from(vec![call.run.ctx.now_ms; call.rows]))
-            }) as Kernel,
-        ),
-        ("TS -> L", f1::<Ts, L>(some)),
-    ]);
+    lib.add(
+        "FROM_UNIXTIME",
+        "The TIMESTAMP of milliseconds since 1970.",
+        [("L -> TS", f1::<L, Ts>(some))],
+    );
+    lib.add(
+        "UNIX_DATE",
+        "Days since 1970 of a DATE, or of today.",
+        [
+            (
+                "-> I",
+                Box::new(|call: &mut Call<'_, '_>| -> ArrayRef {
+                    let today = call.run.ctx.now_ms.div_euclid(DAY_MS) as i32;
+                    Arc::new(Int32Array::from(vec![today; call.rows]))
+                }) as Kernel,
+            ),
+            ("DT -> I", f1::<Dt, I>(some)),
+        ],
+    );
+    lib.add(
+        "UNIX_TIMESTAMP",
+        "Milliseconds since 1970 of a TIMESTAMP, or of now.",
+        [
+            (
+                "-> L",
+                Box::new(|call: &mut Call<'_, '_>| -> ArrayRef {
+                    Arc::new(Int64Array::from(vec![call.run.ctx.now_ms; call.rows]))
+                }) as Kernel,
+            ),
+            ("TS -> L", f1::<Ts, L>(some)),
+        ],
+    );
 }

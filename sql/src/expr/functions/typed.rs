@@ -224,7 +224,8 @@ impl<R: Ret> Ret for List<R> {
         let (SqlType::Array(item), DataType::List(field)) = (ty, ty.to_arrow()) else {
             unreachable!("a list result has an ARRAY type");
         };
-        let offsets = OffsetBuffer::from_lengths(items.iter().map(|i| i.as_ref().map_or(0, Vec::len)));
+        let offsets =
+            OffsetBuffer::from_lengths(items.iter().map(|i| i.as_ref().map_or(0, Vec::len)));
         let nulls = NullBuffer::from_iter(items.iter().map(Option::is_some));
         let flat = items.into_iter().flatten().flatten().collect();
         let values = R::build(flat, item);
@@ -245,7 +246,8 @@ impl<K: Ret, V: Ret> Ret for MapOf<K, V> {
         let DataType::Struct(fields) = field.data_type() else {
             unreachable!("a map's entries are structs");
         };
-        let offsets = OffsetBuffer::from_lengths(items.iter().map(|i| i.as_ref().map_or(0, Vec::len)));
+        let offsets =
+            OffsetBuffer::from_lengths(items.iter().map(|i| i.as_ref().map_or(0, Vec::len)));
         let nulls = NullBuffer::from_iter(items.iter().map(Option::is_some));
         let (keys, values): (Vec<_>, Vec<_>) =
             items.into_iter().flatten().flatten().map(|(k, v)| (Some(k), v)).unzip();

@@ -18,39 +18,61 @@ struct Uri<'a> {
 
 pub(super) fn add(lib: &mut Library) {
     lib.category("URL");
-    lib.add("URL_DECODE_PARAM", "The text that was form-encoded.", [("S -> S", f1::<S, S>(decode))]);
-    lib.add("URL_ENCODE_PARAM", "The text form-encoded.", [
-        ("S -> S", f1::<S, S>(|text| some(encode(text)))),
-    ]);
-    lib.add("URL_EXTRACT_FRAGMENT", "The part of a URL behind #.", [
-        ("S -> S", f1::<S, S>(|t| part(Uri::parse(t)?.fragment))),
-    ]);
-    lib.add("URL_EXTRACT_HOST", "The host of a URL.", [
-        ("S -> S", f1::<S, S>(|t| Ok(Uri::parse(t)?.host.map(str::to_owned)))),
-    ]);
-    lib.add("URL_EXTRACT_PATH", "The path of a URL.", [
-        ("S -> S", f1::<S, S>(|t| part(Uri::parse(t)?.path))),
-    ]);
-    lib.add("URL_EXTRACT_PORT", "The port of a URL.", [
-        ("S -> I", f1::<S, I>(|t| Ok(Uri::parse(t)?.port))),
-    ]);
-    lib.add("URL_EXTRACT_PROTOCOL", "The protocol of a URL.", [
-        ("S -> S", f1::<S, S>(|t| Ok(Uri::parse(t)?.scheme.map(str::to_owned)))),
-    ]);
-    lib.add("URL_EXTRACT_QUERY", "The part of a URL behind the question mark.", [
-        ("S -> S", f1::<S, S>(|t| part(Uri::parse(t)?.query))),
-    ]);
-    lib.add("URL_EXTRACT_PARAMETER", "The value of a parameter in a URL's query.", [(
-        "S, S -> S",
-        f2::<S, S, S>(|t, name| {
-            let Some(query) = Uri::parse(t)?.query else { return Ok(None) };
-            let query = unescape(query);
-            Ok(query.split('&').find_map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (key == name).then(|| value.to_owned())
-            }))
-        }),
-    )]);
+    lib.add(
+        "URL_DECODE_PARAM",
+        "The text that was form-encoded.",
+        [("S -> S", f1::<S, S>(decode))],
+    );
+    lib.add(
+        "URL_ENCODE_PARAM",
+        "The text form-encoded.",
+        [("S -> S", f1::<S, S>(|text| some(encode(text))))],
+    );
+    lib.add(
+        "URL_EXTRACT_FRAGMENT",
+        "The part of a URL behind #.",
+        [("S -> S", f1::<S, S>(|t| part(Uri::parse(t)?.fragment)))],
+    );
+    lib.add(
+        "URL_EXTRACT_HOST",
+        "The host of a URL.",
+        [("S -> S", f1::<S, S>(|t| Ok(Uri::parse(t)?.host.map(str::to_owned))))],
+    );
+    lib.add(
+        "URL_EXTRACT_PATH",
+        "The path of a URL.",
+        [("S -> S", f1::<S, S>(|t| part(Uri::parse(t)?.path)))],
+    );
+    lib.add(
+        "URL_EXTRACT_PORT",
+        "The port of a URL.",
+        [("S -> I", f1::<S, I>(|t| Ok(Uri::parse(t)?.port)))],
+    );
+    lib.add(
+        "URL_EXTRACT_PROTOCOL",
+        "The protocol of a URL.",
+        [("S -> S", f1::<S, S>(|t| Ok(Uri::parse(t)?.scheme.map(str::to_owned))))],
+    );
+    lib.add(
+        "URL_EXTRACT_QUERY",
+        "The part of a URL behind the question mark.",
+        [("S -> S", f1::<S, S>(|t| part(Uri::parse(t)?.query)))],
+    );
+    lib.add(
+        "URL_EXTRACT_PARAMETER",
+        "The value of a parameter in a URL's query.",
+        [(
+            "S, S -> S",
+            f2::<S, S, S>(|t, name| {
+                let Some(query) = Uri::parse(t)?.query else { return Ok(None) };
+                let query = unescape(query);
+                Ok(query.split('&').find_map(|pair| {
+                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (key == name).then(|| value.to_owned())
+                }))
+            }),
+        )],
+    );
 }
 
 /// A part with its escapes read, as `URI.getPath` and its like give it.
@@ -132,8 +154,7 @@ impl<'a> Uri<'a> {
             Some(at) => {
                 let scheme = &rest[..at];
                 let head = scheme.chars().next().is_some_and(|c| c.is_ascii_alphabetic());
-                let tail =
-                    scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+                let tail = scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
                 if !head || !tail || rest.len() == at + 1 {
                     return Err(wrong());
                 }

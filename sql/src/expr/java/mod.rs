@@ -1,14 +1,16 @@
 //! Text as the JVM writes and reads it. Clients compare it byte for byte, so it is kept in one place.
 
+mod hash;
 mod iso;
 mod numbers;
 mod pattern;
 mod zone;
 
+pub(crate) use hash::map_order;
+pub(crate) use iso::{DAY_MS, date_of, days_of};
 pub use iso::{
     date_to_string, parse_date, parse_time, parse_timestamp, time_to_string, timestamp_to_string,
 };
-pub(crate) use iso::{DAY_MS, date_of, days_of};
 pub(crate) use numbers::plain;
 pub use numbers::{decimal_to_string, double_to_string, float_to_string};
 pub use pattern::{Parsed, Pattern};

@@ -25,8 +25,18 @@ enum Item {
 
 const LETTERS: &str = "GuyYDMLdQqwWEecFaBhKkHmsSAnNVvzOXxZ";
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const DAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -178,7 +188,8 @@ impl Pattern {
                 Some(taken)
             }
             ('E', _) | ('e' | 'c', 3..) => {
-                let (index, taken) = read_name(text, &DAYS, if letter == 'E' { count.max(3) } else { count })?;
+                let (index, taken) =
+                    read_name(text, &DAYS, if letter == 'E' { count.max(3) } else { count })?;
                 out.weekday = Some(index);
                 Some(taken)
             }
@@ -344,8 +355,8 @@ impl Moment {
         };
         let d = self.local.date();
         let t = self.local.time();
-        let nano_of_day = i64::from(t.num_seconds_from_midnight()) * 1_000_000_000
-            + i64::from(t.nanosecond());
+        let nano_of_day =
+            i64::from(t.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(t.nanosecond());
         let year = i64::from(d.year());
         let era_year = if year > 0 { year } else { 1 - year };
         let number: i64 = match letter {
@@ -427,7 +438,8 @@ impl Moment {
                 out.push_str("GMT");
                 if self.offset != 0 {
                     let (h, m) = (self.offset / 3600, self.offset.abs() / 60 % 60);
-                    let text = if count == 4 { format!("{h:+03}:{m:02}") } else { format!("{h:+}") };
+                    let text =
+                        if count == 4 { format!("{h:+03}:{m:02}") } else { format!("{h:+}") };
                     out.push_str(&text);
                 }
                 return Ok(());

@@ -38,9 +38,7 @@ impl Zone {
         match self {
             Zone::Fixed(offset) => offset,
             Zone::Region(tz) => match DateTime::from_timestamp_millis(utc_ms) {
-                Some(at) => {
-                    tz.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()
-                }
+                Some(at) => tz.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc(),
                 None => 0,
             },
         }
