@@ -15,6 +15,7 @@ pub mod io;
 pub mod operator;
 pub mod operators;
 pub mod rows;
+pub mod runtime;
 pub mod snapshot;
 pub mod state;
 

@@ -201,6 +201,22 @@ impl Rows {
         }))
     }
 
+    /// The same rows in the order of their triggers; of one trigger, in the order of `parts`.
+    ///
+    /// # Errors
+    /// When the parts' columns differ.
+    pub fn in_order(parts: Vec<Rows>) -> Result<Vec<Rows>> {
+        let ends = |r: &Rows| Some((*r.triggers.order.first()?, *r.triggers.order.last()?));
+        let sorted = parts.iter().filter_map(ends).is_sorted_by(|a, b| a.1 <= b.0);
+        if sorted {
+            return Ok(parts);
+        }
+        let Some(all) = Rows::concat(&parts)? else { return Ok(vec![]) };
+        let mut places: Vec<u32> = (0..all.len() as u32).collect();
+        places.sort_by_key(|&i| all.triggers.order[i as usize]);
+        Ok(vec![all.take(&places)?])
+    }
+
     /// Whether row `row` replaces a value. Never for a stream or a table that keeps no old values.
     pub fn had_value(&self, row: usize) -> bool {
         self.old.as_ref().is_some_and(|old| old.present.value(row))

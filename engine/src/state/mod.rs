@@ -24,6 +24,7 @@ mod contract;
 
 use std::sync::Arc;
 
+pub(crate) use delta::{put_bytes, put_varint, take, take_bytes, take_varint};
 pub use delta::{Change, Delta, DeltaBuilder};
 pub use memory::MemoryStore;
 pub use node::{NodeState, OperatorId};

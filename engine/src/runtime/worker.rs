@@ -1,0 +1,806 @@
+//! The engine's thread: one epoch after the other.
+//!
+//! An epoch: one cut over the sources of all running queries, every query stepped on it (writers before
+//! their readers), outputs, positions and state sealed together. While an epoch becomes durable the
+//! next one is executed; what is sealed is published, applied to the state and told to receivers in
+//! [`Worker::settle`]. When no more input waits, the worker settles at once.
+//!
+//! A query that fails is rolled back and goes to ERROR alone; its epoch goes on without it.
+//!
+//! *Handing over.* A persistent query whose source is the sink of another one reads the log until it is
+//! caught up; then the writers are held back for one cut, so that nothing of theirs is on its way, and
+//! from the next epoch on their rows are handed to it in memory, in the same epoch. What a source kept
+//! says up to which epoch it was: if an epoch ran without the reader, it goes back to the log from there.
+//!
+//! Invariants:
+//! - an epoch is sealed only after the one before is durable;
+//! - the state is at the epoch sealed last, or at the one before while that is in flight;
+//! - whoever asks (pull, terminate, …) is answered between epochs, with nothing in flight.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tracing::{error, info, warn};
+
+use super::query::{Kept, Query};
+use super::{Command, EngineStatus, Options, PushEvent, QueryState, StartQuery};
+use crate::error::{EngineError, Result};
+use crate::graph::{Graph, GraphOptions, StepContext, StepOutput};
+use crate::io::{BadRecord, Epoch, EpochIo, IoError, Polled, SealTicket, Sealing, SinkId, SourceId};
+use crate::rows::{Millis, Rows};
+use crate::snapshot::{Snapshot, pull};
+use crate::state::{NodeState, SharedBackend};
+
+pub(crate) struct Worker {
+    io: Box<dyn EpochIo>,
+    state: NodeState,
+    options: Options,
+    inbox: Receiver<Command>,
+    /// How long to wait for input: commands end the wait if the io can be woken.
+    idle: Duration,
+    /// Writers before their readers.
+    queries: Vec<Query>,
+    in_flight: Option<InFlight>,
+    /// Something must be sealed though no input came.
+    unsealed: bool,
+    /// Counts down to the turns in which readers may be joined to their writers.
+    turns_to_join: u32,
+    flusher: Flusher,
+    rows_in: u64,
+    rows_out: u64,
+}
+
+/// Of so many turns…
+const JOIN_EVERY: u32 = 100;
+/// …this many in a row may hold writers back: one to read what was in flight, one to find no more.
+const JOIN_TURNS: u32 = 4;
+
+/// An epoch that is being sealed.
+struct InFlight {
+    epoch: Epoch,
+    ticket: SealTicket,
+    payload: Bytes,
+    outputs: Vec<(String, Vec<Rows>)>,
+}
+
+/// Flushes state on a thread of its own, one flush at a time.
+struct Flusher {
+    running: Arc<AtomicBool>,
+    durable: Arc<AtomicU64>,
+    told: Epoch,
+    last_ms: Millis,
+}
+
+/// Why the worker stops.
+enum Stop {
+    /// Asked to, or nobody holds the engine any more.
+    Asked,
+    Failed(EngineError),
+}
+
+impl<E: Into<EngineError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Stop::Failed(error.into())
+    }
+}
+
+/// What the last turn of the loop found.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    /// Input may be waiting.
+    Busy,
+    Idle,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        io: Box<dyn EpochIo>,
+        state: NodeState,
+        options: Options,
+        inbox: Receiver<Command>,
+        can_wake: bool,
+    ) -> Worker {
+        let durable = state.backend().epoch();
+        Worker {
+            io,
+            idle: Duration::from_millis(if can_wake { 500 } else { 5 }),
+            flusher: Flusher {
+                running: Arc::default(),
+                durable: Arc::new(AtomicU64::new(0)),
+                told: 0,
+                last_ms: (options.clock)(),
+            },
+            state,
+            options,
+            inbox,
+            queries: Vec::new(),
+            in_flight: None,
+            unsealed: durable == 0,
+            turns_to_join: JOIN_TURNS,
+            rows_in: 0,
+            rows_out: 0,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        let reason = loop {
+            match self.turn() {
+                Ok(Turn::Busy) => {}
+                Ok(Turn::Idle) => {
+                    self.turns_to_join = JOIN_TURNS;
+                    self.wait();
+                }
+                Err(Stop::Asked) => return,
+                Err(Stop::Failed(reason)) => break reason,
+            }
+        };
+        error!(%reason, "the engine stops");
+        for query in &mut self.queries {
+            tell(query, || PushEvent::Failed(reason.to_string()));
+        }
+        // Whoever asks from now on learns that nobody answers.
+    }
+
+    fn turn(&mut self) -> std::result::Result<Turn, Stop> {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(command) => self.obey(command)?,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(Stop::Asked),
+            }
+        }
+        self.retry()?;
+        self.flush_if_due();
+        let active = self.active();
+        if active.is_empty() {
+            return self.without_sources();
+        }
+        let held = self.join_readers()?;
+        let polled = match &held {
+            Some(readers) => self.io.poll(readers, self.options.budget)?,
+            None => self.io.poll(&active, self.options.budget)?,
+        };
+        if let Some(readers) = held
+            && polled.rows.is_empty()
+        {
+            self.hand_over(&readers);
+        }
+        self.take_failed(&polled)?;
+        let more = polled.more;
+        if polled.rows.is_empty() && polled.bad.is_empty() && !self.unsealed {
+            self.settle()?;
+            self.finish_caught_up();
+            return Ok(if more { Turn::Busy } else { Turn::Idle });
+        }
+        self.execute(polled)?;
+        if more {
+            return Ok(Turn::Busy);
+        }
+        self.settle()?;
+        self.finish_caught_up();
+        Ok(Turn::Busy)
+    }
+
+    /// No query reads anything: only commands (and retries) can change that.
+    fn without_sources(&mut self) -> std::result::Result<Turn, Stop> {
+        if self.unsealed {
+            self.execute(Polled::default())?;
+        }
+        self.settle()?;
+        match self.inbox.recv_timeout(Duration::from_millis(200)) {
+            Ok(command) => self.obey(command)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Stop::Asked),
+        }
+        Ok(Turn::Busy)
+    }
+
+    fn wait(&mut self) {
+        let active = self.active();
+        self.io.wait_for_input(&active, self.idle);
+    }
+
+    fn active(&self) -> Vec<SourceId> {
+        let running = self.queries.iter().filter(|q| q.is_running());
+        running.flat_map(|q| q.sources.iter().filter_map(|s| s.id)).collect()
+    }
+
+    fn now(&self) -> Millis {
+        (self.options.clock)()
+    }
+
+    /// The epoch that runs or runs next.
+    fn epoch(&self) -> Epoch {
+        self.state.last_epoch() + 1
+    }
+
+    // ---- one epoch ----
+
+    fn execute(&mut self, polled: Polled) -> std::result::Result<(), Stop> {
+        let epoch = self.epoch();
+        let now_ms = self.now();
+        let context = StepContext { epoch, now_ms, consolidate: self.options.consolidate };
+        let mut inputs: HashMap<SourceId, Vec<Rows>> = HashMap::new();
+        for (id, rows) in polled.rows {
+            self.rows_in += rows.len() as u64;
+            inputs.entry(id).or_default().push(rows);
+        }
+        let mut handed: HashMap<String, Vec<Rows>> = HashMap::new();
+        let mut outputs: Vec<(SinkId, Vec<Rows>)> = Vec::new();
+        let mut shown: Vec<(String, Vec<Rows>)> = Vec::new();
+        let mut bad: Vec<BadRecord> = Vec::new();
+        let mut failed: Vec<(usize, EngineError)> = Vec::new();
+        for (at, query) in self.queries.iter_mut().enumerate() {
+            if !query.is_running() {
+                continue;
+            }
+            let given = take_inputs(query, &mut inputs, &handed)?;
+            if given.is_empty() {
+                continue;
+            }
+            let counted = given.iter().flat_map(|(_, rows)| rows).map(Rows::len).sum::<usize>();
+            let stepped = match query.graph.as_mut() {
+                Some(graph) => graph.step(given, &context),
+                None => continue,
+            };
+            let output = match stepped {
+                Ok(output) => output,
+                Err(reason) => {
+                    failed.push((at, reason));
+                    continue;
+                }
+            };
+            query.status.epoch = epoch;
+            query.status.last_rows_ms = Some(now_ms);
+            query.status.rows_in += counted as u64;
+            query.status.bad_rows += output.errors.len() as u64;
+            let StepOutput { sinks, errors } = output;
+            bad.extend(errors);
+            for (step, rows) in sinks {
+                let rows: Vec<Rows> = rows.into_iter().filter(|r| !r.is_empty()).collect();
+                let count = rows.iter().map(Rows::len).sum::<usize>() as u64;
+                if count == 0 {
+                    continue;
+                }
+                query.status.rows_out += count;
+                self.rows_out += count;
+                if let Some(sink) = query.sinks.iter().find(|sink| sink.step == step) {
+                    if let (Some(topic), true) = (&sink.topic, query.persistent) {
+                        handed.entry(topic.clone()).or_default().extend(rows.iter().map(without_old));
+                    }
+                    if let Some(id) = sink.id {
+                        outputs.push((id, rows.clone()));
+                    }
+                }
+                if !query.receivers.is_empty() {
+                    shown.push((query.id.clone(), rows));
+                }
+            }
+        }
+        if !failed.is_empty() {
+            // Only one epoch's changes can be rolled back: the one before must be applied.
+            self.settle()?;
+            for (at, reason) in failed {
+                self.fail(at, &reason);
+            }
+        }
+        if !bad.is_empty() {
+            self.io.report(&bad);
+        }
+        self.seal(outputs, shown)
+    }
+
+    /// Ends the running epoch and hands it to the journal, once the one before is durable.
+    fn seal(
+        &mut self,
+        outputs: Vec<(SinkId, Vec<Rows>)>,
+        shown: Vec<(String, Vec<Rows>)>,
+    ) -> std::result::Result<(), Stop> {
+        let epoch = self.epoch();
+        for query in self.queries.iter_mut().filter(|q| q.persistent && q.is_running()) {
+            for source in &mut query.sources {
+                let Some(id) = source.id else { continue };
+                let position = self.io.position(id);
+                if source.handed_since.is_none() && source.kept.as_ref() == Some(&position) {
+                    continue;
+                }
+                let kept = Kept { epoch, handed_since: source.handed_since, position };
+                let bytes = kept.encode(source.kept.as_ref());
+                self.state.set_source(&query.id, &source.name, &bytes);
+                source.kept = Some(kept.position);
+            }
+        }
+        let stores = self
+            .queries
+            .iter_mut()
+            .filter(|q| q.persistent)
+            .filter_map(|q| q.graph.as_mut())
+            .flat_map(Graph::stores);
+        let (epoch, payload) = self.state.finish(stores);
+        for query in self.queries.iter_mut().filter(|q| !q.persistent) {
+            forward_memory(query)?;
+        }
+        self.settle()?;
+        let sealing = Sealing { epoch, outputs, state: payload.clone() };
+        let (ticket, _) = self.io.seal(sealing)?;
+        self.unsealed = false;
+        self.in_flight = Some(InFlight { epoch, ticket, payload, outputs: shown });
+        Ok(())
+    }
+
+    /// Waits until the epoch in flight is durable, applies its state and tells receivers.
+    fn settle(&mut self) -> std::result::Result<(), Stop> {
+        let Some(done) = self.in_flight.take() else { return Ok(()) };
+        self.io.wait_sealed(done.ticket)?;
+        self.state.apply(&done.payload)?;
+        for query in self.queries.iter_mut().filter(|q| q.persistent) {
+            for (_, store) in query.graph.iter_mut().flat_map(Graph::stores) {
+                store.applied(done.epoch);
+            }
+        }
+        let mut seen: HashSet<String> = HashSet::new();
+        for (id, rows) in done.outputs {
+            let Some(query) = self.queries.iter_mut().find(|q| q.id == id) else { continue };
+            tell(query, || PushEvent::Rows(rows.clone()));
+            seen.insert(id);
+        }
+        for query in self.queries.iter_mut().filter(|q| seen.contains(&q.id)) {
+            tell(query, || PushEvent::EpochEnd(done.epoch));
+        }
+        self.drop_unheard();
+        Ok(())
+    }
+
+    /// Ends transient queries nobody listens to any more.
+    fn drop_unheard(&mut self) {
+        let mut gone = Vec::new();
+        self.queries.retain_mut(|query| {
+            let stays = query.persistent || !query.receivers.is_empty();
+            if !stays {
+                gone.extend(query.sources.iter().filter_map(|s| s.id));
+            }
+            stays
+        });
+        for id in gone {
+            self.io.close_source(id);
+        }
+    }
+
+    /// Ends transient queries that were to read only what was there.
+    fn finish_caught_up(&mut self) {
+        for query in &mut self.queries {
+            let done = query.until_caught_up
+                && query.sources.iter().all(|s| s.id.is_some_and(|id| self.io.is_caught_up(id)));
+            if done {
+                tell(query, || PushEvent::Finished);
+                query.receivers.clear();
+            }
+        }
+        self.drop_unheard();
+    }
+
+    // ---- handing over ----
+
+    /// If a reader could be handed its writers' rows from now on: settles, and says which sources alone
+    /// are to be polled this time. Writers are not held back for ever: where others write the topic too,
+    /// there may always be something left to read.
+    fn join_readers(&mut self) -> std::result::Result<Option<Vec<SourceId>>, Stop> {
+        self.turns_to_join = self.turns_to_join.checked_sub(1).unwrap_or(JOIN_EVERY);
+        if self.turns_to_join >= JOIN_TURNS {
+            return Ok(None);
+        }
+        let mut readers = Vec::new();
+        for (at, query) in self.queries.iter().enumerate() {
+            if !query.persistent || !query.is_running() {
+                continue;
+            }
+            for source in query.sources.iter().filter(|s| s.handed_since.is_none()) {
+                let Some(id) = source.id else { continue };
+                if self.is_fed_before(at, &source.topic) && self.io.is_caught_up(id) {
+                    readers.push(id);
+                }
+            }
+        }
+        if readers.is_empty() {
+            return Ok(None);
+        }
+        self.settle()?;
+        Ok(Some(readers))
+    }
+
+    /// Whether queries write `topic`, and all of them run before the query at `at`.
+    fn is_fed_before(&self, at: usize, topic: &str) -> bool {
+        let writers: Vec<usize> =
+            (0..self.queries.len()).filter(|&i| self.queries[i].writes(topic)).collect();
+        !writers.is_empty() && writers.iter().all(|&writer| writer < at)
+    }
+
+    /// After a poll of `readers` alone that brought nothing, with nothing in flight: those that have
+    /// read everything are handed rows from this epoch on.
+    fn hand_over(&mut self, readers: &[SourceId]) {
+        let since = self.epoch();
+        for query in &mut self.queries {
+            for source in &mut query.sources {
+                let Some(id) = source.id.filter(|id| readers.contains(id)) else { continue };
+                if self.io.is_caught_up(id) {
+                    self.io.skip_own_since(id, since);
+                    source.handed_since = Some(since);
+                    info!(query = query.id, topic = source.topic, since, "rows are handed over");
+                    self.unsealed = true;
+                }
+            }
+        }
+    }
+
+    /// Puts writers before readers; sources whose writers cannot all come before go back to the log.
+    fn order(&mut self) {
+        let mut rest: Vec<Query> = std::mem::take(&mut self.queries);
+        while !rest.is_empty() {
+            let ready = rest.iter().position(|query| {
+                !query.sources.iter().any(|source| {
+                    rest.iter().any(|other| other.id != query.id && other.writes(&source.topic))
+                })
+            });
+            // A cycle: the query started first goes first.
+            self.queries.push(rest.remove(ready.unwrap_or(0)));
+        }
+        let next = self.epoch();
+        for at in 0..self.queries.len() {
+            for s in 0..self.queries[at].sources.len() {
+                let source = &self.queries[at].sources[s];
+                let late = (at..self.queries.len()).any(|i| self.queries[i].writes(&source.topic));
+                if let (Some(id), Some(_), true) = (source.id, source.handed_since, late) {
+                    self.io.skip_own_until(id, next);
+                    self.queries[at].sources[s].handed_since = None;
+                }
+            }
+        }
+    }
+
+    // ---- the life of a query ----
+
+    /// Builds the graph and opens sources and sinks, from what is kept.
+    fn open(&mut self, at: usize) -> Result<()> {
+        let next = self.epoch();
+        let query = &mut self.queries[at];
+        let persistent = query.persistent;
+        let options = GraphOptions { materialize: persistent, ..self.options.graph };
+        let graph = if persistent {
+            Graph::build(&query.dataflow, &mut self.state, &options)?
+        } else {
+            let mut memory = NodeState::in_memory()?;
+            let graph = Graph::build(&query.dataflow, &mut memory, &options)?;
+            query.memory = Some(memory);
+            graph
+        };
+        for source in &mut query.sources {
+            let step = &query.dataflow.steps[source.step];
+            let millstream_sql::plan::Op::Source(plan) = &step.op else { continue };
+            let kept = if persistent { self.state.source(&query.id, &source.name)? } else { None };
+            let kept = kept.as_deref().and_then(Kept::decode);
+            let position = kept.as_ref().map(|k| k.position.as_ref());
+            let id = self.io.open_source(&query.id, plan, position, query.start)?;
+            source.id = Some(id);
+            source.kept = kept.as_ref().map(|k| k.position.clone());
+            source.handed_since = None;
+            if let Some(Kept { epoch, handed_since: Some(since), .. }) = kept {
+                if epoch + 1 == next {
+                    source.handed_since = Some(since);
+                } else {
+                    self.io.skip_own_until(id, epoch + 1);
+                }
+            }
+        }
+        for sink in &mut query.sinks {
+            let step = &query.dataflow.steps[sink.step];
+            let millstream_sql::plan::Op::Sink(plan) = &step.op else { continue };
+            if persistent && plan.topic.is_some() {
+                sink.id = Some(self.io.open_sink(&query.id, plan, &step.schema, step.window)?);
+            }
+        }
+        query.graph = Some(graph);
+        self.unsealed |= persistent;
+        Ok(())
+    }
+
+    fn close(&mut self, at: usize) {
+        let query = &mut self.queries[at];
+        query.graph = None;
+        query.memory = None;
+        for source in &mut query.sources {
+            if let Some(id) = source.id.take() {
+                self.io.close_source(id);
+            }
+            source.handed_since = None;
+        }
+        for sink in &mut query.sinks {
+            if let Some(id) = sink.id.take() {
+                self.io.close_sink(id);
+            }
+        }
+    }
+
+    /// Rolls a query back and puts it into ERROR. Nothing may be in flight.
+    fn fail(&mut self, at: usize, reason: &EngineError) {
+        let now = self.now();
+        self.close(at);
+        let query = &mut self.queries[at];
+        warn!(query = query.id, %reason, "a query failed");
+        query.status.failures += 1;
+        if !query.persistent {
+            tell(query, || PushEvent::Failed(reason.to_string()));
+            query.receivers.clear();
+            return;
+        }
+        let wait = self.options.retry_first_ms.saturating_mul(1 << query.retries.min(20));
+        query.retries += 1;
+        let retry_at_ms = now + wait.min(self.options.retry_max_ms);
+        query.state = QueryState::Error { reason: reason.to_string(), retry_at_ms };
+    }
+
+    fn take_failed(&mut self, polled: &Polled) -> std::result::Result<(), Stop> {
+        for (id, reason) in &polled.failed {
+            let owner = self.queries.iter().position(|q| q.sources.iter().any(|s| s.id == Some(*id)));
+            let Some(at) = owner else { continue };
+            self.settle()?;
+            self.fail(at, &EngineError::Io(reason.clone()));
+        }
+        self.drop_unheard();
+        Ok(())
+    }
+
+    fn retry(&mut self) -> std::result::Result<(), Stop> {
+        let now = self.now();
+        for at in 0..self.queries.len() {
+            let due = matches!(self.queries[at].state, QueryState::Error { retry_at_ms, .. } if retry_at_ms <= now);
+            if due {
+                self.settle()?;
+                self.queries[at].state = QueryState::Running;
+                match self.open(at) {
+                    Ok(()) => {}
+                    Err(EngineError::Io(stopped @ IoError::Stopped(_))) => return Err(stopped.into()),
+                    Err(reason) => self.fail(at, &reason),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // ---- commands ----
+
+    fn obey(&mut self, command: Command) -> std::result::Result<(), Stop> {
+        self.settle()?;
+        match command {
+            Command::Start(queries, reply) => {
+                let answers = queries.into_iter().map(|query| self.start(query)).collect();
+                self.order();
+                self.drop_unheard();
+                reply.send(answers);
+            }
+            Command::Replace(query, reply) => reply.send(self.replace(*query)),
+            Command::Terminate(id, reply) => reply.send(self.terminate(&id)),
+            Command::Pause(id, pause, reply) => reply.send(self.pause(&id, pause)),
+            Command::Status(reply) => reply.send(self.status()),
+            Command::Pull(plan, reply) => reply.send(self.pull(&plan)),
+            Command::Subscribe(id, receiver, reply) => {
+                let found = self.find(&id).map(|at| self.queries[at].receivers.push(receiver));
+                reply.send(found);
+            }
+            Command::Flush(reply) => {
+                let flushed = self.state.backend().flush().map_err(EngineError::from);
+                if let Ok(epoch) = &flushed {
+                    self.io.state_durable(*epoch);
+                }
+                reply.send(flushed);
+            }
+            Command::Shutdown(reply) => {
+                let flushed = self.state.backend().flush().map_err(EngineError::from);
+                if let Ok(epoch) = &flushed {
+                    self.io.state_durable(*epoch);
+                }
+                for query in &mut self.queries {
+                    tell(query, || PushEvent::Failed("the server stops".into()));
+                }
+                reply.send(flushed.map(|_| ()));
+                return Err(Stop::Asked);
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, id: &str) -> Result<usize> {
+        let at = self.queries.iter().position(|q| q.id == id);
+        at.ok_or_else(|| EngineError::UnknownQuery(id.into()))
+    }
+
+    fn start(&mut self, start: StartQuery) -> Result<()> {
+        let query = Query::new(start);
+        if self.find(&query.id).is_ok() {
+            return Err(EngineError::QueryExists(query.id));
+        }
+        let paused = query.state == QueryState::Paused;
+        self.queries.push(query);
+        let at = self.queries.len() - 1;
+        // A paused query's graph is there for pull queries; its sources are opened when it resumes.
+        match self.open(at) {
+            Ok(()) => {
+                if paused {
+                    self.close_sources(at);
+                }
+                Ok(())
+            }
+            Err(reason) if self.queries[at].persistent => {
+                // It stays, in ERROR: what it lacks may come back.
+                self.fail(at, &reason);
+                Err(reason)
+            }
+            Err(reason) => {
+                self.close(at);
+                self.queries.pop();
+                Err(reason)
+            }
+        }
+    }
+
+    fn close_sources(&mut self, at: usize) {
+        for source in &mut self.queries[at].sources {
+            if let Some(id) = source.id.take() {
+                self.io.close_source(id);
+            }
+            source.handed_since = None;
+        }
+    }
+
+    /// The new dataflow finds the state of operators that are the same in both.
+    fn replace(&mut self, start: StartQuery) -> Result<()> {
+        let at = self.find(&start.dataflow.query_id)?;
+        self.close(at);
+        self.queries.remove(at);
+        self.start(start)
+    }
+
+    fn terminate(&mut self, id: &str) -> Result<()> {
+        let at = self.find(id)?;
+        self.close(at);
+        let mut query = self.queries.remove(at);
+        tell(&mut query, || PushEvent::Finished);
+        if query.persistent {
+            self.state.forget_query(id)?;
+            self.unsealed = true;
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, id: &str, pause: bool) -> Result<()> {
+        let at = self.find(id)?;
+        match (&self.queries[at].state, pause) {
+            (QueryState::Running, true) => {
+                self.close_sources(at);
+                self.queries[at].state = QueryState::Paused;
+            }
+            (QueryState::Error { .. }, true) => self.queries[at].state = QueryState::Paused,
+            (QueryState::Paused, false) => {
+                self.close(at);
+                self.queries[at].state = QueryState::Running;
+                if let Err(reason) = self.open(at) {
+                    self.fail(at, &reason);
+                    return Err(reason);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> EngineStatus {
+        let caught_up = |query: &Query| {
+            query.sources.iter().all(|s| s.id.is_some_and(|id| self.io.is_caught_up(id)))
+        };
+        EngineStatus {
+            epoch: self.state.last_epoch(),
+            rows_in: self.rows_in,
+            rows_out: self.rows_out,
+            durable_epoch: self.flusher.durable.load(Ordering::Acquire),
+            queries: self.queries.iter().map(|q| q.status(caught_up(q))).collect(),
+        }
+    }
+
+    fn pull(&mut self, plan: &millstream_sql::plan::PullPlan) -> Result<Snapshot> {
+        let (epoch, now_ms) = (self.state.last_epoch(), self.now());
+        let at = self.queries.iter().position(|q| q.holds(&plan.relation));
+        let at = at.or_else(|| self.queries.iter().position(|q| q.holds_source(&plan.relation)));
+        let unknown = || EngineError::NotMaterialized(plan.relation.clone());
+        let query = &mut self.queries[at.ok_or_else(unknown)?];
+        match (&mut query.graph, &query.state) {
+            (Some(graph), _) => pull(graph, plan, epoch, now_ms),
+            (None, QueryState::Error { reason, .. }) => {
+                Err(EngineError::NotMaterialized(format!("{} ({reason})", plan.relation)))
+            }
+            (None, _) => Err(unknown()),
+        }
+    }
+
+    // ---- keeping state without the journal ----
+
+    fn flush_if_due(&mut self) {
+        let durable = self.flusher.durable.load(Ordering::Acquire);
+        if durable > self.flusher.told {
+            self.flusher.told = durable;
+            self.io.state_durable(durable);
+        }
+        let backend = self.state.backend();
+        let waiting = backend.unflushed_bytes();
+        let now = self.now();
+        let due = waiting >= self.options.flush_bytes
+            || (waiting > 0 && now - self.flusher.last_ms >= self.options.flush_ms);
+        if !due || self.flusher.running.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.flusher.last_ms = now;
+        let (backend, running) = (backend.clone(), self.flusher.running.clone());
+        let durable = self.flusher.durable.clone();
+        let spawned = std::thread::Builder::new()
+            .name("flush".into())
+            .spawn(move || flush(&backend, &running, &durable));
+        if let Err(reason) = spawned {
+            warn!(%reason, "no thread to flush state");
+            self.flusher.running.store(false, Ordering::Release);
+        }
+    }
+}
+
+fn flush(backend: &SharedBackend, running: &AtomicBool, durable: &AtomicU64) {
+    match backend.flush() {
+        Ok(epoch) => {
+            durable.fetch_max(epoch, Ordering::AcqRel);
+        }
+        // The journal keeps what state did not take; the next apply will fail too, and stop the engine.
+        Err(reason) => error!(%reason, "state cannot be flushed"),
+    }
+    running.store(false, Ordering::Release);
+}
+
+/// The rows of one epoch for each source step of `query`: polled ones and handed-over ones in order.
+fn take_inputs(
+    query: &Query,
+    polled: &mut HashMap<SourceId, Vec<Rows>>,
+    handed: &HashMap<String, Vec<Rows>>,
+) -> Result<Vec<(usize, Vec<Rows>)>> {
+    let mut given = Vec::new();
+    for source in &query.sources {
+        let mut rows = source.id.and_then(|id| polled.remove(&id)).unwrap_or_default();
+        if source.handed_since.is_some()
+            && let Some(more) = handed.get(&source.topic)
+        {
+            rows.extend(more.iter().cloned());
+        }
+        rows.retain(|rows| !rows.is_empty());
+        if !rows.is_empty() {
+            given.push((source.step, Rows::in_order(rows)?));
+        }
+    }
+    Ok(given)
+}
+
+/// Rows as a reader of the topic gets them: it keeps its own old values.
+fn without_old(rows: &Rows) -> Rows {
+    Rows { old: None, ..rows.clone() }
+}
+
+/// Moves a transient query's own state to the next epoch.
+fn forward_memory(query: &mut Query) -> Result<()> {
+    let (Some(memory), Some(graph)) = (&mut query.memory, &mut query.graph) else { return Ok(()) };
+    let (epoch, payload) = memory.finish(graph.stores());
+    memory.apply(&payload)?;
+    graph.stores().for_each(|(_, store)| store.applied(epoch));
+    Ok(())
+}
+
+/// Tells all receivers of a query; forgets those that do not listen any more.
+fn tell(query: &mut Query, event: impl Fn() -> PushEvent) {
+    query.receivers.retain_mut(|receiver| receiver(event()));
+}
