@@ -157,7 +157,8 @@ pub fn node(
     default_partitions: i32,
 ) -> io::Result<Arc<KafkaNode>> {
     let config = KafkaConfig { default_partitions, ..KafkaConfig::at(host, port) };
-    let node = KafkaNode::new(broker, config, Arc::new(RandomIds), now_ms());
+    let groups = broker.group_facts();
+    let node = KafkaNode::new(broker, &groups, config, Arc::new(RandomIds), now_ms());
     node.map(Arc::new).map_err(|error| {
         io::Error::new(io::ErrorKind::InvalidData, format!("consumer groups: {error}"))
     })

@@ -57,14 +57,14 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Pending {
     header: Header,
-    waiting: Waiting,
+    waiting: Box<Waiting>,
 }
 
 impl Pending {
     /// Whether the request was carried out and only its answer waits, for the disk. The next
     /// request of the connection may then be started already: answers still go out in order.
     pub fn is_done_but_for_the_disk(&self) -> bool {
-        matches!(self.waiting, Waiting::Durable { .. })
+        matches!(*self.waiting, Waiting::Durable { .. })
     }
 }
 
@@ -91,7 +91,7 @@ pub(crate) enum Step<R> {
     Wait {
         until_ms: i64,
         wake_on: Vec<WakeKey>,
-        waiting: Waiting,
+        waiting: Box<Waiting>,
     },
     Silent,
     Close(String),
@@ -124,7 +124,7 @@ pub fn handle(node: &KafkaNode, session: &mut Session, frame: Bytes, now_ms: i64
 pub fn resume(node: &KafkaNode, session: &mut Session, pending: Pending, now_ms: i64) -> Outcome {
     let Pending { header, waiting } = pending;
     let call = Call { node, session, header: &header, now_ms };
-    let outcome = match waiting {
+    let outcome = match *waiting {
         Waiting::Durable { ticket, response } => Ok(once(&call, ticket, response)),
         Waiting::Metadata { ticket, request } => {
             finish(&call, metadata::after_creation(&call, ticket, request))
@@ -230,7 +230,7 @@ fn once(call: &Call<'_>, ticket: Ticket, response: Bytes) -> Outcome {
             wake_on: vec![WakeKey::Durable],
             pending: Pending {
                 header: call.header.clone(),
-                waiting: Waiting::Durable { ticket, response },
+                waiting: Box::new(Waiting::Durable { ticket, response }),
             },
         },
         Err(code) => Outcome::Close(format!("storage has stopped ({code:?})")),

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -73,18 +74,20 @@ pub(super) struct Settled<R> {
 }
 
 impl KafkaNode {
-    /// The front door of an open broker. There is one for a broker: it owns the groups.
+    /// The front door of an open broker. There is one for a broker: it owns the groups. `groups` is
+    /// [`crate::broker::Recovered::groups`], or [`Broker::group_facts`].
     ///
     /// Errors: a group fact is of a newer program or damaged.
     pub fn new(
         broker: Arc<Broker>,
+        groups: &[(Bytes, Bytes)],
         config: KafkaConfig,
         ids: Arc<dyn Ids>,
         now_ms: i64,
     ) -> Result<Self, RecordError> {
         let mut all = Groups::new(config.groups.clone());
-        for (key, value) in broker.group_facts() {
-            all.apply(&GroupRecord::from_entry(&key, &value)?);
+        for (key, value) in groups {
+            all.apply(&GroupRecord::from_entry(key, value)?);
         }
         all.recovered(now_ms);
         let groups_ticket = AtomicU64::new(0);

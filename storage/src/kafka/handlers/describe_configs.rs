@@ -72,7 +72,7 @@ fn describe(
     };
     // None asked for by name, be it null or an empty list, means all.
     if let Some(keys) = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty()) {
-        settings.retain(|setting| keys.iter().any(|key| *key == setting.name));
+        settings.retain(|setting| keys.contains(&setting.name));
     }
     Ok(settings)
 }

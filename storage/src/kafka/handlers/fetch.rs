@@ -44,7 +44,7 @@ pub(in crate::kafka) fn look(
         return Step::Now(response);
     }
     let wake_on = reading.wake_on;
-    Step::Wait { until_ms, wake_on, waiting: Waiting::Fetch { request, until_ms } }
+    Step::Wait { until_ms, wake_on, waiting: Box::new(Waiting::Fetch { request, until_ms }) }
 }
 
 struct Reading<'a> {

@@ -72,7 +72,7 @@ pub(in crate::kafka) fn look(
         Ok(Poll::Wait { until_ms }) => Step::Wait {
             until_ms,
             wake_on: vec![WakeKey::Group(group.clone())],
-            waiting: Waiting::Join { group, member },
+            waiting: Box::new(Waiting::Join { group, member }),
         },
         Ok(Poll::Ready(Err(error))) | Err(error) => {
             Step::Now(refuse(call, JoinRefused { error, member }))

@@ -41,7 +41,7 @@ pub(in crate::kafka) fn after_creation(
     if !waits {
         return Step::Now(answer(call, &request));
     }
-    let waiting = Waiting::Metadata { ticket, request };
+    let waiting = Box::new(Waiting::Metadata { ticket, request });
     Step::Wait { until_ms: i64::MAX, wake_on: vec![WakeKey::Durable], waiting }
 }
 

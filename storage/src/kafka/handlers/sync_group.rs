@@ -51,7 +51,7 @@ pub(in crate::kafka) fn look(
         Ok((_, Poll::Wait { until_ms })) => Step::Wait {
             until_ms,
             wake_on: vec![WakeKey::Group(group.clone())],
-            waiting: Waiting::Sync { group, member, generation },
+            waiting: Box::new(Waiting::Sync { group, member, generation }),
         },
         Ok((_, Poll::Ready(Err(error)))) | Err(error) => Step::Now(refuse(error)),
     }

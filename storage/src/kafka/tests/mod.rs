@@ -56,11 +56,12 @@ impl Client {
         let now_ms = 1_000_000;
         // Small, because the disk is memory.
         let config = StorageConfig { journal_file_bytes: 64 << 10, ..StorageConfig::default() };
-        let (broker, _) =
+        let (broker, recovered) =
             Broker::open(disk, config, now_ms, Uuid::from_u128(7), Arc::new(NoWakes)).unwrap();
         let config = KafkaConfig::at("localhost", 9092);
         let ids = Arc::new(CountingIds::default());
-        let node = KafkaNode::new(Arc::new(broker), config, ids, now_ms).unwrap();
+        let node =
+            KafkaNode::new(Arc::new(broker), &recovered.groups, config, ids, now_ms).unwrap();
         Self { node, session: Session { client_host: "/127.0.0.1".into() }, now_ms }
     }
 
