@@ -101,7 +101,7 @@ impl Steps {
         Ok(Flow { step, place, keys: flow.keys })
     }
 
-    /// New key columns; the value columns stay. Key columns given up are gone afterwards, so whoever
+    /// New key columns, not windowed; the value columns stay. Key columns given up are gone afterwards, so whoever
     /// needs them copies them into the value before.
     pub(super) fn select_key(
         &mut self,
@@ -115,6 +115,7 @@ impl Steps {
         let (old_keys, value) = (old.key.len(), old.value.clone());
         let schema = Schema { key: key.iter().map(|(_, c)| c.clone()).collect(), value };
         let step = self.after(&flow, name, Op::SelectKey { key: exprs, internal }, schema);
+        self.0[step].window = None;
         let place = flow
             .place
             .iter()

@@ -240,3 +240,68 @@ pub(super) fn for_sink_key(
 pub(super) fn for_internal_key(inherited: FormatKind, key: &[Column]) -> FormatKind {
     if check(Part::Key, inherited, key).is_ok() { inherited } else { FormatKind::Json }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(text: &str) -> Schema {
+        let mut schema = Schema::default();
+        for column in text.split(';').map(str::trim).filter(|c| !c.is_empty()) {
+            let (name, ty) = column.split_once(' ').expect("name and type");
+            let (ty, key) = ty.strip_suffix(" KEY").map_or((ty, false), |t| (t, true));
+            let column = Column::new(name, crate::syntax::parse_type(ty).expect("a type"));
+            if key { schema.key.push(column) } else { schema.value.push(column) }
+        }
+        schema
+    }
+
+    /// Formats and columns in; `k` or `v` for each part that is written bare, or the error.
+    fn check(columns: &str, key: FormatKind, value: FormatKind, wrap: Option<bool>, expect: &str) {
+        let (key, value) = (FormatProperties::new(key), FormatProperties::new(value));
+        let got = match settle(&schema(columns), key, value, wrap, None) {
+            Ok((key, value)) => {
+                let k = if key.unwrap_single { "k" } else { "" };
+                let v = if value.unwrap_single { "v" } else { "" };
+                format!("{k}{v}")
+            }
+            Err(e) => e.kind.code().to_owned(),
+        };
+        assert_eq!(got, expect, "{columns} as {key:?}, {value:?}");
+    }
+
+    #[test]
+    fn what_formats_hold_and_how() {
+        use FormatKind::{Avro, Delimited, Json, Kafka, None as NoFormat};
+        check("a INT KEY; b INT; c INT", Kafka, Json, None, "k");
+        check("a INT KEY; b INT", Kafka, Json, None, "k");
+        check("a INT KEY; b INT", Json, Json, Some(false), "kv");
+        check("a INT KEY; b INT", Kafka, Kafka, None, "kv");
+        check("a INT KEY; b INT", Delimited, Delimited, Some(false), "kv");
+        check("a INT KEY; b INT", Kafka, Delimited, Some(true), "wrapping-not-applicable");
+        check("a INT; b INT", NoFormat, Json, None, "");
+        check("a INT KEY; z INT KEY; b INT", Json, Json, None, "");
+        check(
+            "a INT KEY; z INT KEY; b INT",
+            Kafka,
+            Json,
+            None,
+            "several-columns-unsupported-by-format",
+        );
+        check("a BOOLEAN KEY; b INT", Kafka, Json, None, "type-unsupported-by-format");
+        check("a ARRAY<INT> KEY; b INT", Delimited, Json, None, "type-unsupported-by-format");
+        check("a ARRAY<INT> KEY; b INT", Json, Json, None, "k");
+        check("a MAP<STRING, INT> KEY; b INT", Delimited, Json, None, "map-in-key");
+        check("a INT; m MAP<INT, INT>", Json, Json, None, "map-with-non-string-keys");
+        check("a INT; m MAP<INT, INT>", Json, Delimited, None, "type-unsupported-by-format");
+        check("a INT KEY; b INT", NoFormat, Json, None, "none-format-with-columns");
+        check("a INT KEY; 1b INT", Kafka, Avro, None, "name-unsupported-by-format");
+    }
+
+    #[test]
+    fn keys_of_internal_topics_fall_back_to_json() {
+        let columns = schema("a DECIMAL(4, 2) KEY").key;
+        assert_eq!(for_internal_key(FormatKind::Kafka, &columns), FormatKind::Json);
+        assert_eq!(for_internal_key(FormatKind::Delimited, &columns), FormatKind::Delimited);
+    }
+}

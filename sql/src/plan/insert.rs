@@ -235,7 +235,7 @@ pub(super) fn plan_values(
         )
         .at(target.span));
     }
-    let mut row = null_row(&relation.schema);
+    let mut row = null_row(&relation.schema)?;
     let mut time = None;
     for (place, ast) in names.into_iter().zip(values) {
         let ty = place.map_or(&SqlType::Bigint, |i| &row[i].1);
@@ -262,12 +262,8 @@ pub(super) fn plan_values(
     Ok(Plan::InsertValues(InsertValues { relation: relation.name.clone(), values, time }))
 }
 
-fn null_row(schema: &Schema) -> Vec<(Expr, SqlType)> {
-    let null = |c: &Column| {
-        let value = datafusion::common::ScalarValue::Null;
-        (Expr::Literal { value, ty: Some(c.ty.clone()) }, c.ty.clone())
-    };
-    schema.columns().map(null).collect()
+fn null_row(schema: &Schema) -> Result<Vec<(Expr, SqlType)>> {
+    schema.columns().map(|c| Ok((expr::value::null_of(&c.ty)?, c.ty.clone()))).collect()
 }
 
 /// For each value the place of its column in the relation; `None` is ROWTIME.

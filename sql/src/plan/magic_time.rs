@@ -74,3 +74,31 @@ fn to_milliseconds(expr: &mut Ast) -> Result<()> {
     value.value = Value::Number(ms.to_string(), false);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax::{expr_text, parse_expression};
+
+    #[track_caller]
+    fn check(before: &str, after: &str) {
+        let parsed = parse_expression(before).expect("an expression");
+        let got = match rewrite(&parsed) {
+            Ok(ast) => expr_text(&ast),
+            Err(e) => e.kind.code().to_owned(),
+        };
+        assert_eq!(got, after);
+    }
+
+    #[test]
+    fn texts_beside_time_columns() {
+        check("ROWTIME >= '2018'", "(ROWTIME >= 1514764800000)");
+        check("'1970-01-01T00:00:01' < S.ROWTIME", "(1000 < S.ROWTIME)");
+        check(
+            "A = '2018' AND WINDOWEND = '1970-01-02'",
+            "((A = '2018') AND (WINDOWEND = 86400000))",
+        );
+        check("ROWTIME > 'soon'", "literal-not-convertible");
+        check("ROWTIME + 1 > '2018'", "((ROWTIME + 1) > '2018')");
+    }
+}

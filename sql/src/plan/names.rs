@@ -87,3 +87,22 @@ pub(super) fn synthetic_key(taken: &HashSet<String>) -> String {
     }
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_names_avoid_those_of_sources() {
+        let mut names = NameSource::new(["KSQL_COL_1", "CITY"]);
+        assert_eq!(names.generated(), "KSQL_COL_0");
+        assert_eq!(names.generated(), "KSQL_COL_2");
+        assert_eq!(names.field("CITY"), "CITY_1");
+        assert_eq!(names.field("CITY"), "CITY_2");
+        assert_eq!(names.field("ZIP"), "ZIP");
+        assert_eq!(names.field("ZIP"), "ZIP_1");
+        assert_eq!(synthetic_key(&HashSet::new()), "ROWKEY");
+        let taken = ["ROWKEY", "ROWKEY_1"].map(str::to_owned).into_iter().collect();
+        assert_eq!(synthetic_key(&taken), "ROWKEY_2");
+    }
+}

@@ -405,3 +405,19 @@ pub(super) fn timestamp_column(
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_names() {
+        assert_eq!(duration_ms("10 seconds"), Some(10_000));
+        assert_eq!(duration_ms(" 1  DAY "), Some(86_400_000));
+        for wrong in ["10", "ten SECONDS", "10 YEARS", "0 DAYS", "1 DAY 2 HOURS", ""] {
+            assert_eq!(duration_ms(wrong), None, "{wrong}");
+        }
+        assert_eq!(identifier("seen"), "SEEN");
+        assert_eq!(identifier("`se``en`"), "se`en");
+    }
+}

@@ -34,3 +34,26 @@ pub(super) fn size_ms(kind: WindowKind) -> i64 {
         WindowKind::Session { gap_ms } => gap_ms,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: WindowKind, grace_ms: Option<i64>, emit_final: bool, grace: i64, kept: i64) {
+        let window = Window { kind, retention_ms: None, grace_ms };
+        let settled = settle(&window, emit_final).expect("legal");
+        assert_eq!((settled.grace_ms, settled.retention_ms), (grace, kept));
+    }
+
+    #[test]
+    fn defaults() {
+        let minute = WindowKind::Tumbling { size_ms: 60_000 };
+        check(minute, None, false, DAY_MS - 60_000, DAY_MS);
+        check(minute, None, true, 0, 60_000);
+        check(minute, Some(5), false, 5, 60_005);
+        let week = WindowKind::Hopping { size_ms: 7 * DAY_MS, advance_ms: DAY_MS };
+        check(week, None, false, 0, 7 * DAY_MS);
+        check(WindowKind::Session { gap_ms: 10 }, None, false, DAY_MS - 10, DAY_MS);
+    }
+}
