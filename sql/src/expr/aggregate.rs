@@ -43,27 +43,148 @@ pub enum AggregateFunction {
     StddevSamp,
 }
 
-/// Name and function of every aggregate.
-const NAMES: &[(&str, AggregateFunction)] = &[
-    ("ATTR", AggregateFunction::Attr),
-    ("AVG", AggregateFunction::Avg),
-    ("COLLECT_LIST", AggregateFunction::CollectList),
-    ("COLLECT_SET", AggregateFunction::CollectSet),
-    ("CORRELATION", AggregateFunction::Correlation),
-    ("COUNT", AggregateFunction::Count),
-    ("COUNT_DISTINCT", AggregateFunction::CountDistinct),
-    ("EARLIEST_BY_OFFSET", AggregateFunction::EarliestByOffset),
-    ("HISTOGRAM", AggregateFunction::Histogram),
-    ("LATEST_BY_OFFSET", AggregateFunction::LatestByOffset),
-    ("MAX", AggregateFunction::Max),
-    ("MIN", AggregateFunction::Min),
-    ("STDDEV_SAMP", AggregateFunction::StddevSamp),
-    ("STDDEV_SAMPLE", AggregateFunction::StddevSample),
-    ("SUM", AggregateFunction::Sum),
-    ("SUM_LIST", AggregateFunction::SumList),
-    ("TOPK", AggregateFunction::TopK),
-    ("TOPKDISTINCT", AggregateFunction::TopKDistinct),
+/// An aggregate function as SHOW FUNCTIONS and DESCRIBE FUNCTION show it.
+#[derive(Debug)]
+pub struct AggregateInfo {
+    pub name: &'static str,
+    pub function: AggregateFunction,
+    /// What it is for, one sentence.
+    pub doc: &'static str,
+    /// Its variants: `parameters -> result`, types as text.
+    pub variants: &'static [&'static str],
+}
+
+/// Every aggregate, in alphabetical order.
+const ALL: &[AggregateInfo] = &[
+    AggregateInfo {
+        name: "ATTR",
+        function: AggregateFunction::Attr,
+        doc: "The value if all rows of the group share one, else NULL.",
+        variants: &["T -> T"],
+    },
+    AggregateInfo {
+        name: "AVG",
+        function: AggregateFunction::Avg,
+        doc: "The mean of the values, NULLs left out.",
+        variants: &["INT -> DOUBLE", "BIGINT -> DOUBLE", "DOUBLE -> DOUBLE"],
+    },
+    AggregateInfo {
+        name: "COLLECT_LIST",
+        function: AggregateFunction::CollectList,
+        doc: "All values as an array.",
+        variants: &["T -> ARRAY<T>"],
+    },
+    AggregateInfo {
+        name: "COLLECT_SET",
+        function: AggregateFunction::CollectSet,
+        doc: "The distinct values as an array.",
+        variants: &["T -> ARRAY<T>"],
+    },
+    AggregateInfo {
+        name: "CORRELATION",
+        function: AggregateFunction::Correlation,
+        doc: "The Pearson correlation of two numbers.",
+        variants: &["DOUBLE, DOUBLE -> DOUBLE"],
+    },
+    AggregateInfo {
+        name: "COUNT",
+        function: AggregateFunction::Count,
+        doc: "The number of rows, or of values that are not NULL.",
+        variants: &["-> BIGINT", "T -> BIGINT"],
+    },
+    AggregateInfo {
+        name: "COUNT_DISTINCT",
+        function: AggregateFunction::CountDistinct,
+        doc: "About how many distinct values there are.",
+        variants: &["T -> BIGINT"],
+    },
+    AggregateInfo {
+        name: "EARLIEST_BY_OFFSET",
+        function: AggregateFunction::EarliestByOffset,
+        doc: "The value that came first, or the first n.",
+        variants: &[
+            "T -> T",
+            "T, BOOLEAN -> T",
+            "T, INT -> ARRAY<T>",
+            "T, INT, BOOLEAN -> ARRAY<T>",
+        ],
+    },
+    AggregateInfo {
+        name: "HISTOGRAM",
+        function: AggregateFunction::Histogram,
+        doc: "How often each value occurs.",
+        variants: &["STRING -> MAP<STRING, BIGINT>"],
+    },
+    AggregateInfo {
+        name: "LATEST_BY_OFFSET",
+        function: AggregateFunction::LatestByOffset,
+        doc: "The value that came last, or the last n.",
+        variants: &[
+            "T -> T",
+            "T, BOOLEAN -> T",
+            "T, INT -> ARRAY<T>",
+            "T, INT, BOOLEAN -> ARRAY<T>",
+        ],
+    },
+    AggregateInfo {
+        name: "MAX",
+        function: AggregateFunction::Max,
+        doc: "The greatest value.",
+        variants: &["T -> T"],
+    },
+    AggregateInfo {
+        name: "MIN",
+        function: AggregateFunction::Min,
+        doc: "The least value.",
+        variants: &["T -> T"],
+    },
+    AggregateInfo {
+        name: "STDDEV_SAMP",
+        function: AggregateFunction::StddevSamp,
+        doc: "Deprecated: the variance of a sample.",
+        variants: &["INT -> DOUBLE", "BIGINT -> DOUBLE", "DOUBLE -> DOUBLE"],
+    },
+    AggregateInfo {
+        name: "STDDEV_SAMPLE",
+        function: AggregateFunction::StddevSample,
+        doc: "The standard deviation of a sample.",
+        variants: &["INT -> DOUBLE", "BIGINT -> DOUBLE", "DOUBLE -> DOUBLE"],
+    },
+    AggregateInfo {
+        name: "SUM",
+        function: AggregateFunction::Sum,
+        doc: "The sum of the values, NULLs left out.",
+        variants: &["INT -> INT", "BIGINT -> BIGINT", "DOUBLE -> DOUBLE", "DECIMAL -> DECIMAL"],
+    },
+    AggregateInfo {
+        name: "SUM_LIST",
+        function: AggregateFunction::SumList,
+        doc: "The sum of the elements of arrays.",
+        variants: &["ARRAY<INT> -> INT", "ARRAY<BIGINT> -> BIGINT", "ARRAY<DOUBLE> -> DOUBLE"],
+    },
+    AggregateInfo {
+        name: "TOPK",
+        function: AggregateFunction::TopK,
+        doc: "The k greatest values, with other columns of their rows if asked.",
+        variants: &["T, INT -> ARRAY<T>", "T, U..., INT -> ARRAY<STRUCT<sort_col T, col0 U, ...>>"],
+    },
+    AggregateInfo {
+        name: "TOPKDISTINCT",
+        function: AggregateFunction::TopKDistinct,
+        doc: "The k greatest distinct values.",
+        variants: &["T, INT -> ARRAY<T>"],
+    },
 ];
+
+/// Every aggregate function, in alphabetical order.
+pub fn all() -> &'static [AggregateInfo] {
+    ALL
+}
+
+/// The names of all aggregate functions, in alphabetical order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|info| info.name)
+}
 
 /// Whether `name` (upper case) is an aggregate function.
 pub fn is_aggregate(name: &str) -> bool {
@@ -71,7 +192,7 @@ pub fn is_aggregate(name: &str) -> bool {
 }
 
 fn function(name: &str) -> Option<AggregateFunction> {
-    NAMES.iter().find(|(n, _)| *n == name).map(|(_, f)| *f)
+    ALL.iter().find(|info| info.name == name).map(|info| info.function)
 }
 
 /// Whether the aggregate can take a row back, which a table as source needs.

@@ -284,5 +284,5 @@ fn lambda(params: &[(String, SqlType)], body: &Expr, outer: &Slots) -> Result<La
     visible
         .extend(params.iter().enumerate().map(|(i, (name, _))| (name.clone(), captures.len() + i)));
     let inner = Slots { columns: outer.columns, captured: Some(captured), params: visible };
-    Ok(LambdaBody { captures, params: params.len(), body: node(body, &inner)? })
+    Ok(LambdaBody { captures, body: node(body, &inner)? })
 }

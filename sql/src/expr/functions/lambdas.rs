@@ -19,7 +19,6 @@ use crate::expr::eval::{Fail, Input, NodeRef, Run, Value, null_out};
 #[derive(Debug)]
 pub(crate) struct LambdaBody {
     pub captures: Vec<usize>,
-    pub params: usize,
     pub body: NodeRef,
 }
 

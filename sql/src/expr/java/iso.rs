@@ -15,7 +15,7 @@ pub(crate) fn days_of(date: NaiveDate) -> i32 {
 }
 
 /// The civil date of days since 1970; `None` beyond some 260 000 years.
-pub(crate) fn date_of(days: i32) -> Option<NaiveDate> {
+fn date_of(days: i32) -> Option<NaiveDate> {
     NaiveDate::from_epoch_days(days)
 }
 

@@ -7,7 +7,7 @@ mod pattern;
 mod zone;
 
 pub(crate) use hash::map_order;
-pub(crate) use iso::{DAY_MS, date_of, days_of};
+pub(crate) use iso::{DAY_MS, days_of};
 pub use iso::{
     date_to_string, parse_date, parse_time, parse_timestamp, time_to_string, timestamp_to_string,
 };

@@ -307,7 +307,7 @@ fn read_name(text: &str, names: &[&str], count: usize) -> Option<(usize, usize)>
 }
 
 fn offset_len(text: &str) -> Option<usize> {
-    if text.starts_with('Z') {
+    if text.starts_with(['Z', 'z']) {
         return Some(1);
     }
     if !text.starts_with(['+', '-']) {

@@ -80,7 +80,7 @@ impl Zone {
 
 /// Reads `Z`, `±h`, `±hh`, `±hhmm`, `±hh:mm`, each with optional seconds.
 pub(crate) fn parse_offset(text: &str) -> Option<i32> {
-    if text == "Z" {
+    if text == "Z" || text == "z" {
         return Some(0);
     }
     let sign = match text.as_bytes().first()? {
