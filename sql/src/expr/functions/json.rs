@@ -5,8 +5,8 @@ use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, Time32Millis
 
 use super::typed::{B, I, List, MapOf, Opt, S, f1, f2, rows, some};
 use super::{Call, Fail, Kernel, Library, Memo};
+use crate::expr::eval::cast;
 use crate::expr::eval::decimal::{self, DecimalColumn, Rounding};
-use crate::expr::eval::{Fail, cast};
 use crate::expr::java;
 
 pub(super) fn add(lib: &mut Library) {
