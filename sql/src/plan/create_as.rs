@@ -48,7 +48,7 @@ pub(super) fn plan(create: &CreateAs, text: &str, context: Context<'_>) -> Resul
     let dataflow = finish(planned, id.clone(), &relation.name, sink);
     if let Some(existing) = existing {
         replace::check_relation(existing, &relation).map_err(|e| e.at(create.name.span))?;
-        replace::check_dataflow(&relation.name, &dataflow).map_err(|e| e.at(create.name.span))?;
+        replace::check_query(&id, &dataflow, context).map_err(|e| e.at(create.name.span))?;
     }
     let entry = QueryEntry {
         id: id.clone(),

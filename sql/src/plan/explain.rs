@@ -64,7 +64,7 @@ impl Printer<'_> {
             RelationKind::Table => "table",
         };
         let window = step.window.map_or(String::new(), |w| format!(", {}", key_window(w)));
-        let what = self.describe(id, step);
+        let what = self.describe(step);
         let below = if branch.is_empty() {
             String::new()
         } else if branch == "└─ " {
@@ -84,7 +84,7 @@ impl Printer<'_> {
         }
     }
 
-    fn describe(&self, id: StepId, step: &Step) -> String {
+    fn describe(&self, step: &Step) -> String {
         match &step.op {
             Op::Source(source) => describe_source(source),
             Op::Filter { predicate } => format!("where {predicate}"),
@@ -123,7 +123,7 @@ impl Printer<'_> {
                     (None, _) if self.dataflow.query_id.starts_with("CST_") => {
                         "kept as state".into()
                     }
-                    (None, _) => return format!("to the client ({id} steps)"),
+                    (None, _) => return "to the client".to_owned(),
                 };
                 let formats = formats(&sink.key_format, &sink.value_format);
                 let time = match &sink.timestamp {

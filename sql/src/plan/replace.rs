@@ -5,8 +5,11 @@
 
 use crate::catalog::Relation;
 use crate::error::{ErrorKind, Result, SqlError};
-use crate::plan::{Dataflow, Op, create_source};
-use crate::syntax::ast::{CreateSource, RelationKind};
+use crate::expr::Expr;
+use crate::plan::query::{self, Purpose};
+use crate::plan::{Context, Dataflow, Op, Step, create_source};
+use crate::syntax::ast::{CreateSource, RelationKind, Statement};
+use crate::syntax::parse_statement;
 
 pub(super) fn read_only(name: &str) -> SqlError {
     SqlError::new(
@@ -81,30 +84,74 @@ pub(super) fn check_relation(existing: &Relation, new: &Relation) -> Result<()> 
     Ok(())
 }
 
-/// Whether a query of this shape may be replaced while its sink stays.
-pub(super) fn check_dataflow(name: &str, dataflow: &Dataflow) -> Result<()> {
-    for step in &dataflow.steps {
+/// Whether the query `id` may go on as `new`: with the state it has, only filters and the projection
+/// may differ, and only if its kind of state can be carried on at all.
+pub(super) fn check_query(id: &str, new: &Dataflow, context: Context<'_>) -> Result<()> {
+    let old = planned_steps(id, context)?;
+    check_state(id, &old)?;
+    check_state(id, &new.steps)?;
+    if signature(&old) != signature(&new.steps) {
+        return Err(refused(id, "only its WHERE, and columns added at the end, may change"));
+    }
+    Ok(())
+}
+
+fn refused(id: &str, why: &str) -> SqlError {
+    SqlError::new(
+        ErrorKind::IncompatibleReplacement,
+        format!("the query {id} cannot be replaced in place: {why}"),
+        "DROP its result first, then create it anew.",
+    )
+}
+
+/// The steps of a running query, planned again from its statement.
+fn planned_steps(id: &str, context: Context<'_>) -> Result<Vec<Step>> {
+    let unreadable = || refused(id, "what it does now cannot be told");
+    let entry = context.catalog.query(id).ok_or_else(unreadable)?;
+    let types = |name: &str| context.catalog.custom_type(name).cloned();
+    let parsed = parse_statement(&entry.statement, &types).map_err(|_| unreadable())?;
+    let Statement::CreateAs(create) = parsed.statement else { return Err(unreadable()) };
+    let purpose = Purpose::Persistent { timestamp: None };
+    Ok(query::plan(&create.query, purpose, context)?.steps.0)
+}
+
+fn check_state(id: &str, steps: &[Step]) -> Result<()> {
+    for step in steps {
+        let over_table = step.inputs.iter().any(|i| steps[*i].relation == RelationKind::Table);
         let what = match &step.op {
             Op::StreamStreamJoin(_)
             | Op::StreamTableJoin { .. }
             | Op::TableTableJoin { .. }
-            | Op::ForeignKeyJoin { .. } => "a join",
-            Op::Aggregate(a) if a.window.is_some() => "a windowed aggregation",
-            Op::Aggregate(_)
-                if step
-                    .inputs
-                    .iter()
-                    .any(|i| dataflow.steps[*i].relation == RelationKind::Table) =>
-            {
-                "an aggregation of a table"
-            }
+            | Op::ForeignKeyJoin { .. } => "it joins",
+            Op::Aggregate(a) if a.window.is_some() => "it aggregates over windows",
+            Op::Aggregate(_) if over_table => "it aggregates a table",
             _ => continue,
         };
-        return Err(SqlError::new(
-            ErrorKind::IncompatibleReplacement,
-            format!("{name} is {what}, which cannot be replaced in place"),
-            "DROP it first, then create it anew.",
-        ));
+        return Err(refused(id, what));
     }
     Ok(())
+}
+
+/// What must stay: sources, keys, table functions, grouping and aggregates, as text, for the places
+/// of columns may differ.
+fn signature(steps: &[Step]) -> Vec<String> {
+    let list =
+        |exprs: &[Expr]| exprs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let one = |step: &Step| match &step.op {
+        Op::Source(source) => Some(format!("source {}", source.relation)),
+        Op::SelectKey { key, .. } => Some(format!("key {}", list(key))),
+        Op::FlatMap { calls } => Some(
+            calls
+                .iter()
+                .map(|c| format!("{:?}({})", c.function, c.arg))
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
+        Op::Aggregate(a) => {
+            let calls: Vec<&str> = a.calls.iter().map(|c| c.text.as_str()).collect();
+            Some(format!("group {} for {}", list(&a.group), calls.join(", ")))
+        }
+        _ => None,
+    };
+    steps.iter().filter_map(one).collect()
 }
