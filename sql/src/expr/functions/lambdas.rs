@@ -10,7 +10,7 @@ use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{interleave, take};
 
-use super::collections::{DUPLICATE_KEY, Picks, encode, list_range, map_entries, map_range};
+use super::picks::{Picks, encode, list_range, map_entries, map_range};
 use super::{Call, Kernel, Library};
 use crate::expr::RowErrors;
 use crate::expr::eval::{Fail, Input, NodeRef, Run, Value, null_out};
@@ -44,6 +44,7 @@ pub(super) fn add(lib: &mut Library) {
     );
 }
 
+const DUPLICATE_KEY: Fail = Fail::Borrowed("two entries of the new map have one key");
 const NULL_PREDICATE: Fail = Fail::Borrowed("the lambda gave NULL instead of true or false");
 const NULL_KEY: Fail = Fail::Borrowed("the lambda gave NULL as a key");
 

@@ -5,12 +5,16 @@
 //! An implementation is a [`Kernel`]: it gets whole columns and yields a whole column, reporting rows
 //! that fail. Most are made from a function over one row by [`typed`].
 
+mod arrays;
 mod bytes;
-mod collections;
 mod json;
+mod json_value;
 mod lambdas;
+mod maps;
+mod masks;
 mod nulls;
 mod numbers;
+mod picks;
 mod regexes;
 mod signature;
 mod text;
@@ -129,11 +133,13 @@ static LIBRARY: LazyLock<Vec<Function>> = LazyLock::new(|| {
     let mut library = Library { category: "", functions: vec![] };
     numbers::add(&mut library);
     text::add(&mut library);
+    masks::add(&mut library);
     regexes::add(&mut library);
     bytes::add(&mut library);
     nulls::add(&mut library);
     time::add(&mut library);
-    collections::add(&mut library);
+    arrays::add(&mut library);
+    maps::add(&mut library);
     lambdas::add(&mut library);
     json::add(&mut library);
     url::add(&mut library);

@@ -7,9 +7,8 @@ use arrow::array::{ArrayRef, AsArray, StringViewBuilder};
 use std::hash::{BuildHasher, RandomState};
 
 use super::numbers::next_random;
-use super::typed::{I, List, MapOf, Opt, S, Y, f1, f2, f3, f4, f5, f6, rows, some};
+use super::typed::{I, List, MapOf, Opt, S, Y, f1, f2, f3, f4, rows, some};
 use super::{Call, Kernel, Library};
-use crate::expr::eval::Outcome;
 
 pub(super) fn add(lib: &mut Library) {
     lib.category("STRING");
@@ -17,7 +16,6 @@ pub(super) fn add(lib: &mut Library) {
     searching(lib);
     padding(lib);
     splitting(lib);
-    masks(lib);
     lib.add(
         "UUID",
         "A random UUID, or 16 bytes written as one.",
@@ -339,7 +337,7 @@ fn pad_text(text: &str, len: i32, fill: &str, left: bool) -> Option<String> {
 }
 
 /// No result is longer than this, whatever a row asks for.
-const LONGEST: usize = 64 << 20;
+const LONGEST: usize = 1 << 20;
 
 fn pad<T: Clone>(items: &[T], len: i32, fill: &[T], left: bool) -> Option<Vec<T>> {
     let len = usize::try_from(len).ok().filter(|len| *len <= LONGEST)?;
@@ -410,105 +408,6 @@ fn split_to_map(text: &str, entry: &str, kv: &str) -> Option<Vec<(String, Option
         }
     }
     Some(map)
-}
-
-/// The marks for upper case, lower case, digits and the rest; `None` leaves that class.
-#[derive(Clone, Copy)]
-struct Marks([Option<char>; 4]);
-
-const MARKS: Marks = Marks([Some('X'), Some('x'), Some('n'), Some('-')]);
-
-impl Marks {
-    fn new(marks: [Option<&str>; 4]) -> Outcome<Marks> {
-        let mut out = [None; 4];
-        for (slot, mark) in out.iter_mut().zip(marks) {
-            let Some(mark) = mark else { continue };
-            let mut chars = mark.chars();
-            *slot = match (chars.next(), chars.next()) {
-                (Some(c), None) => Some(c),
-                _ => return Err(format!("the mask {mark:?} is not one character").into()),
-            };
-        }
-        some(Marks(out))
-    }
-
-    fn mask(&self, c: char) -> char {
-        let class = match c {
-            c if c.is_uppercase() => 0,
-            c if c.is_lowercase() => 1,
-            c if c.is_numeric() => 2,
-            _ => 3,
-        };
-        self.0[class].unwrap_or(c)
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Which {
-    All,
-    KeepLeft,
-    KeepRight,
-    Left,
-    Right,
-}
-
-fn mask(text: &str, which: Which, n: i32, marks: Outcome<Marks>) -> Outcome<String> {
-    let Some(marks) = marks? else { return Ok(None) };
-    let n = usize::try_from(n).map_err(|_| "the number of characters is negative")?;
-    let len = text.chars().count();
-    some(
-        text.chars()
-            .enumerate()
-            .map(|(i, c)| {
-                let masked = match which {
-                    Which::All => true,
-                    Which::KeepLeft => i >= n,
-                    Which::KeepRight => i + n < len,
-                    Which::Left => i < n,
-                    Which::Right => i + n >= len,
-                };
-                if masked { marks.mask(c) } else { c }
-            })
-            .collect(),
-    )
-}
-
-fn masks(lib: &mut Library) {
-    type M = Opt<S>;
-    lib.add(
-        "MASK",
-        "The text with its characters replaced by marks for their class.",
-        [
-            ("S -> S", f1::<S, S>(|t| mask(t, Which::All, 0, some(MARKS)))),
-            (
-                "S, S, S, S, S -> S",
-                f5::<S, M, M, M, M, S>(|t, a, b, c, d| {
-                    mask(t, Which::All, 0, Marks::new([a, b, c, d]))
-                }),
-            ),
-        ],
-    );
-    let partial = [
-        ("MASK_KEEP_LEFT", "The text masked but for its first characters.", Which::KeepLeft),
-        ("MASK_KEEP_RIGHT", "The text masked but for its last characters.", Which::KeepRight),
-        ("MASK_LEFT", "The text with its first characters masked.", Which::Left),
-        ("MASK_RIGHT", "The text with its last characters masked.", Which::Right),
-    ];
-    for (name, doc, which) in partial {
-        lib.add(
-            name,
-            doc,
-            [
-                ("S, I! -> S", f2::<S, I, S>(move |t, n| mask(t, which, n, some(MARKS)))),
-                (
-                    "S, I!, S, S, S, S -> S",
-                    f6::<S, I, M, M, M, M, S>(move |t, n, a, b, c, d| {
-                        mask(t, which, n, Marks::new([a, b, c, d]))
-                    }),
-                ),
-            ],
-        );
-    }
 }
 
 fn random_uuid() -> Kernel {

@@ -2,7 +2,9 @@
 
 mod hash;
 mod iso;
+mod moment;
 mod numbers;
+mod parsed;
 mod pattern;
 mod zone;
 
@@ -13,5 +15,6 @@ pub use iso::{
 };
 pub(crate) use numbers::plain;
 pub use numbers::{decimal_to_string, double_to_string, float_to_string};
-pub use pattern::{Parsed, Pattern};
+pub use parsed::Parsed;
+pub use pattern::Pattern;
 pub use zone::Zone;

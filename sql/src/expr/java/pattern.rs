@@ -4,8 +4,8 @@
 //! optional sections in brackets. Locale is US English. Parsing resolves as Java's SMART mode: what is
 //! missing is taken from 1970-01-01T00:00, a day past the end of its month is the last one.
 
-use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Weekday};
-
+use super::moment::Moment;
+use super::parsed::Parsed;
 use super::zone::{self, Zone};
 
 /// A pattern, read once.
@@ -17,14 +17,14 @@ pub struct Pattern {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Item {
+pub(super) enum Item {
     Field(char, usize),
     Literal(String),
     Optional(Vec<Item>),
 }
 
 const LETTERS: &str = "GuyYDMLdQqwWEecFaBhKkHmsSAnNVvzOXxZ";
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -38,7 +38,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] =
+pub(super) const DAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 impl Pattern {
@@ -331,288 +331,6 @@ fn named_zone(text: &str) -> Option<Zone> {
         other => other,
     };
     Zone::parse(region)
-}
-
-/// An instant being formatted.
-struct Moment {
-    local: NaiveDateTime,
-    utc_ms: i64,
-    zone: Zone,
-    offset: i32,
-}
-
-impl Moment {
-    fn write(&self, item: &Item, out: &mut String) -> Result<(), String> {
-        let (letter, count) = match item {
-            Item::Literal(text) => {
-                out.push_str(text);
-                return Ok(());
-            }
-            Item::Optional(inner) => {
-                return inner.iter().try_for_each(|item| self.write(item, out));
-            }
-            Item::Field(letter, count) => (*letter, *count),
-        };
-        let d = self.local.date();
-        let t = self.local.time();
-        let nano_of_day =
-            i64::from(t.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(t.nanosecond());
-        let year = i64::from(d.year());
-        let era_year = if year > 0 { year } else { 1 - year };
-        let number: i64 = match letter {
-            'y' | 'Y' | 'u' => {
-                let year = match letter {
-                    'u' => year,
-                    'Y' => i64::from(week_of_year(d).0),
-                    _ => era_year,
-                };
-                if count == 2 { year.rem_euclid(100) } else { year }
-            }
-            'M' | 'L' if count >= 3 => {
-                write_name(MONTHS[d.month0() as usize], count, out);
-                return Ok(());
-            }
-            'E' => {
-                write_name(DAYS[d.weekday().num_days_from_monday() as usize], count.max(3), out);
-                return Ok(());
-            }
-            'e' | 'c' if count >= 3 => {
-                write_name(DAYS[d.weekday().num_days_from_monday() as usize], count, out);
-                return Ok(());
-            }
-            'e' | 'c' => i64::from(d.weekday().num_days_from_sunday()) + 1,
-            'Q' | 'q' if count == 3 => {
-                out.push_str(&format!("Q{}", d.month0() / 3 + 1));
-                return Ok(());
-            }
-            'Q' | 'q' => i64::from(d.month0() / 3) + 1,
-            'M' | 'L' => i64::from(d.month()),
-            'd' => i64::from(d.day()),
-            'D' => i64::from(d.ordinal()),
-            'w' => i64::from(week_of_year(d).1),
-            'W' => {
-                let first = d.with_day(1).unwrap_or(d).weekday().num_days_from_sunday();
-                i64::from((d.day0() + first) / 7 + 1)
-            }
-            'F' => i64::from(d.day0() / 7 + 1),
-            'G' => {
-                let (short, long) =
-                    if year > 0 { ("AD", "Anno Domini") } else { ("BC", "Before Christ") };
-                out.push_str(match count {
-                    4 => long,
-                    5 => &short[..1],
-                    _ => short,
-                });
-                return Ok(());
-            }
-            'a' => {
-                out.push_str(if t.hour() < 12 { "AM" } else { "PM" });
-                return Ok(());
-            }
-            'H' => i64::from(t.hour()),
-            'k' => i64::from(if t.hour() == 0 { 24 } else { t.hour() }),
-            'K' => i64::from(t.hour() % 12),
-            'h' => i64::from(if t.hour() % 12 == 0 { 12 } else { t.hour() % 12 }),
-            'm' => i64::from(t.minute()),
-            's' => i64::from(t.second()),
-            'S' => {
-                let digits = format!("{:09}", t.nanosecond());
-                out.push_str(&digits[..count.min(9)]);
-                return Ok(());
-            }
-            'A' => nano_of_day / 1_000_000,
-            'n' => i64::from(t.nanosecond()),
-            'N' => nano_of_day,
-            'V' => {
-                out.push_str(&self.zone.id());
-                return Ok(());
-            }
-            'z' | 'v' => {
-                out.push_str(&match self.zone {
-                    Zone::Fixed(0) => "UTC".to_owned(),
-                    zone => zone.short_name(self.utc_ms),
-                });
-                return Ok(());
-            }
-            'O' => {
-                out.push_str("GMT");
-                if self.offset != 0 {
-                    let (h, m) = (self.offset / 3600, self.offset.abs() / 60 % 60);
-                    let text =
-                        if count == 4 { format!("{h:+03}:{m:02}") } else { format!("{h:+}") };
-                    out.push_str(&text);
-                }
-                return Ok(());
-            }
-            'X' | 'x' => {
-                let letters = letter.to_string().repeat(count);
-                out.push_str(&zone::offset_text(self.offset, &letters));
-                return Ok(());
-            }
-            'Z' if count == 4 => {
-                out.push_str("GMT");
-                if self.offset != 0 {
-                    out.push_str(&zone::offset_text(self.offset, "xxx"));
-                }
-                return Ok(());
-            }
-            'Z' => {
-                out.push_str(&zone::offset_text(self.offset, &"Z".repeat(count)));
-                return Ok(());
-            }
-            other => return Err(format!("the pattern letter {other} cannot be formatted")),
-        };
-        if number < 0 {
-            out.push_str(&format!("-{:0count$}", -number));
-        } else {
-            if matches!(letter, 'y' | 'u') && count >= 4 && number >= 10i64.pow(count as u32) {
-                out.push('+');
-            }
-            out.push_str(&format!("{number:0count$}"));
-        }
-        Ok(())
-    }
-}
-
-fn write_name(name: &str, count: usize, out: &mut String) {
-    out.push_str(match count {
-        3 => &name[..3],
-        5 => &name[..1],
-        _ => name,
-    });
-}
-
-/// Week-based year and week of the US calendar: weeks start on Sunday, the first holds 1 January.
-fn week_of_year(date: NaiveDate) -> (i32, u32) {
-    let year = date.year();
-    let first = |y: i32| NaiveDate::from_ymd_opt(y, 1, 1).map_or(date, |d| d);
-    let days_left = |d: NaiveDate| 7 - d.weekday().num_days_from_sunday();
-    let next = first(year + 1);
-    if next.signed_duration_since(date).num_days()
-        <= i64::from(next.weekday().num_days_from_sunday())
-    {
-        return (year + 1, 1);
-    }
-    let start = days_left(first(year));
-    let day = date.ordinal0();
-    (year, if day < start { 1 } else { (day - start) / 7 + 2 })
-}
-
-/// The fields a text gave.
-#[derive(Clone, Debug, Default)]
-pub struct Parsed {
-    year: Option<i64>,
-    bc: bool,
-    month: Option<i64>,
-    day: Option<i64>,
-    day_of_year: Option<i64>,
-    quarter: Option<i64>,
-    weekday: Option<usize>,
-    hour: Option<i64>,
-    half_hour: Option<i64>,
-    pm: Option<bool>,
-    minute: Option<i64>,
-    second: Option<i64>,
-    nano: Option<i64>,
-    nano_of_day: Option<i64>,
-    zone: Option<Zone>,
-    lenient: bool,
-}
-
-impl Parsed {
-    fn set(&mut self, letter: char, count: usize, value: i64, digits: usize) -> Option<()> {
-        let lenient = self.lenient;
-        let within = |low, high| (lenient || (low..=high).contains(&value)).then_some(value);
-        match letter {
-            'y' | 'u' | 'Y' if count == 2 && digits == 2 => self.year = Some(2000 + value),
-            'y' | 'u' | 'Y' => self.year = Some(value),
-            'M' | 'L' => self.month = Some(within(1, 12)?),
-            'd' => self.day = Some(within(1, 31)?),
-            'D' => self.day_of_year = Some(within(1, 366)?),
-            'Q' | 'q' => self.quarter = Some(within(1, 4)?),
-            'e' | 'c' => self.weekday = Some(((within(1, 7)? + 5) % 7) as usize),
-            'H' => self.hour = Some(within(0, 23)?),
-            'k' => self.hour = Some(within(1, 24)? % 24),
-            'K' => self.half_hour = Some(within(0, 11)?),
-            'h' => self.half_hour = Some(within(1, 12)? % 12),
-            'm' => self.minute = Some(within(0, 59)?),
-            's' => self.second = Some(within(0, 59)?),
-            'S' => self.nano = Some(value.checked_mul(1_000_000)?),
-            'A' => self.nano_of_day = Some(within(0, 86_399_999)?.checked_mul(1_000_000)?),
-            'n' => self.nano = Some(within(0, 999_999_999)?),
-            'N' => self.nano_of_day = Some(within(0, 86_399_999_999_999)?),
-            _ => {}
-        }
-        Some(())
-    }
-
-    /// The zone the text gave.
-    pub fn zone(&self) -> Option<Zone> {
-        self.zone
-    }
-
-    /// The date, missing fields taken from 1970-01-01.
-    pub fn date(&self) -> Result<NaiveDate, String> {
-        let wrong = || "the date does not exist".to_owned();
-        let year = self.year.unwrap_or(1970);
-        let year = if self.bc { 1 - year } else { year };
-        let year = i32::try_from(year).map_err(|_| wrong())?;
-        let date = if let Some(day) = self.day_of_year {
-            NaiveDate::from_yo_opt(year, day as u32).ok_or_else(wrong)?
-        } else if self.lenient {
-            let months = i64::from(year) * 12 + self.month.unwrap_or(1) - 1;
-            let first = i32::try_from(months.div_euclid(12))
-                .ok()
-                .and_then(|y| NaiveDate::from_ymd_opt(y, months.rem_euclid(12) as u32 + 1, 1))
-                .ok_or_else(wrong)?;
-            let days = chrono::Duration::try_days(self.day.unwrap_or(1) - 1).ok_or_else(wrong)?;
-            first.checked_add_signed(days).ok_or_else(wrong)?
-        } else {
-            let month = self.month.or(self.quarter.map(|q| q * 3 - 2)).unwrap_or(1) as u32;
-            let day = self.day.unwrap_or(1) as u32;
-            (0..4)
-                .find_map(|less| NaiveDate::from_ymd_opt(year, month, day.saturating_sub(less)))
-                .ok_or_else(wrong)?
-        };
-        match self.weekday {
-            Some(day) if self.day.is_some() && !self.lenient => {
-                let day = Weekday::try_from(day as u8).map_err(|_| wrong())?;
-                if date.weekday() == day {
-                    Ok(date)
-                } else {
-                    Err("the day of the week is not that of the date".into())
-                }
-            }
-            _ => Ok(date),
-        }
-    }
-
-    /// The time of day, missing fields taken as zero.
-    pub fn time(&self) -> NaiveTime {
-        if let Some(nanos) = self.nano_of_day {
-            let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-            return NaiveTime::from_num_seconds_from_midnight_opt(seconds as u32, rest as u32)
-                .unwrap_or(NaiveTime::MIN);
-        }
-        let half = self.half_hour.map(|h| if self.pm == Some(true) { h + 12 } else { h });
-        let hour = self.hour.or(half).unwrap_or(0);
-        let (m, s, n) =
-            (self.minute.unwrap_or(0), self.second.unwrap_or(0), self.nano.unwrap_or(0));
-        NaiveTime::from_hms_nano_opt(hour as u32, m as u32, s as u32, n as u32)
-            .unwrap_or(NaiveTime::MIN)
-    }
-
-    /// The time of day in milliseconds.
-    pub fn time_ms(&self) -> i32 {
-        let time = self.time();
-        (time.num_seconds_from_midnight() * 1000 + time.nanosecond() / 1_000_000) as i32
-    }
-
-    /// The instant in milliseconds since 1970; a zone in the text counts before `default`.
-    pub fn instant_ms(&self, default: Zone) -> Result<i64, String> {
-        let local = self.date()?.and_time(self.time());
-        Ok(self.zone.unwrap_or(default).to_utc_ms(local))
-    }
 }
 
 #[cfg(test)]

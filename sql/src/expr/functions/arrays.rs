@@ -1,23 +1,21 @@
-//! Arrays and maps.
+//! Arrays.
 //!
 //! Elements of any type are compared by their row encoding (`arrow::row`), where NULL is a value, and
 //! results are gathered from the argument's element columns by index, so no function here knows what
 //! it holds.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray, MapArray, StructArray};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::{interleave, take};
-use arrow::datatypes::{DataType, Int32Type};
-use arrow::row::{RowConverter, Rows, SortField};
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::Arc;
 
-use super::typed::B;
-use super::typed::{I, L, List, S, f2, f3, rows, some};
+use arrow::array::{Array, AsArray, Int32Array};
+use arrow::compute::take;
+use arrow::datatypes::Int32Type;
+use arrow::row::Rows;
+
+use super::picks::{Picks, encode, items, list_range};
+use super::typed::{B, I, L, List, S, f2, f3, rows, some};
 use super::{Call, Kernel, Library};
-use crate::expr::eval::{Fail, Outcome, Value, cast};
-use crate::expr::java;
+use crate::expr::eval::{Outcome, cast};
 
 pub(super) fn add(lib: &mut Library) {
     lib.category("ARRAY");
@@ -126,111 +124,6 @@ pub(super) fn add(lib: &mut Library) {
             ),
         ],
     );
-    lib.category("MAP");
-    lib.add(
-        "AS_MAP",
-        "The map of an array of keys and an array of values.",
-        [("[S], [T] -> {S:T}", as_map())],
-    );
-    lib.add(
-        "ENTRIES",
-        "The entries of a map as structs K and V, sorted by key if asked.",
-        [("{S:T}, B! -> [<K S, V T>]", entries())],
-    );
-    lib.add("MAP_KEYS", "The keys.", [("{S:T} -> [S]", map_part(true))]);
-    lib.add("MAP_VALUES", "The values.", [("{S:T} -> [T]", map_part(false))]);
-    lib.add(
-        "MAP_UNION",
-        "The entries of both maps; the second's count where both have a key.",
-        [("{S:T}, {S:T} -> {S:T}", map_union())],
-    );
-}
-
-/// The element range of a row of a list; `None` when the list is NULL.
-pub(super) fn list_range(value: &Value, row: usize) -> Option<Range<usize>> {
-    let at = value.at(row);
-    let list = value.array.as_list::<i32>();
-    let offsets = list.value_offsets();
-    list.is_valid(at).then(|| offsets[at] as usize..offsets[at + 1] as usize)
-}
-
-/// The entry range of a row of a map; `None` when the map is NULL.
-pub(super) fn map_range(value: &Value, row: usize) -> Option<Range<usize>> {
-    let at = value.at(row);
-    let map = value.array.as_map();
-    let offsets = map.value_offsets();
-    map.is_valid(at).then(|| offsets[at] as usize..offsets[at + 1] as usize)
-}
-
-/// The entries of a row of a map in the order Java would walk them; NULL gives `None`.
-pub(super) fn map_entries(value: &Value, row: usize) -> Option<Vec<usize>> {
-    let range = map_range(value, row)?;
-    let keys = value.array.as_map().keys();
-    Some(match keys.as_string_view_opt() {
-        Some(texts) => {
-            let start = range.start;
-            java::map_order(range.map(|i| texts.value(i))).into_iter().map(|i| start + i).collect()
-        }
-        None => range.collect(),
-    })
-}
-
-fn items(value: &Value) -> &ArrayRef {
-    value.array.as_list::<i32>().values()
-}
-
-/// Row encodings of a column: equal bytes for equal elements.
-pub(super) fn encode(arrays: &[&ArrayRef]) -> Option<Vec<Rows>> {
-    let ty = arrays.first()?.data_type().clone();
-    let converter = RowConverter::new(vec![SortField::new(ty)]).ok()?;
-    arrays.iter().map(|a| converter.convert_columns(&[(*a).clone()]).ok()).collect()
-}
-
-/// Builds a list column of elements picked from several columns.
-pub(super) struct Picks {
-    picks: Vec<(usize, usize)>,
-    offsets: Vec<i32>,
-    valid: Vec<bool>,
-}
-
-impl Picks {
-    pub(super) fn new(rows: usize) -> Self {
-        let mut offsets = Vec::with_capacity(rows + 1);
-        offsets.push(0);
-        Self { picks: vec![], offsets, valid: Vec::with_capacity(rows) }
-    }
-
-    /// Adds a row: its elements as (column, place), or NULL.
-    pub(super) fn row(&mut self, elements: Option<Vec<(usize, usize)>>) {
-        self.valid.push(elements.is_some());
-        self.picks.extend(elements.unwrap_or_default());
-        self.offsets.push(self.picks.len() as i32);
-    }
-
-    fn gather(&self, columns: &[&ArrayRef]) -> ArrayRef {
-        let columns: Vec<&dyn Array> = columns.iter().map(|c| c.as_ref()).collect();
-        interleave(&columns, &self.picks).expect("elements of one type, picked inside the columns")
-    }
-
-    pub(super) fn list(self, columns: &[&ArrayRef], ty: &DataType) -> ArrayRef {
-        let DataType::List(field) = ty else { unreachable!("a list result has an ARRAY type") };
-        let values = self.gather(columns);
-        let offsets = OffsetBuffer::new(self.offsets.into());
-        Arc::new(ListArray::new(field.clone(), offsets, values, Some(NullBuffer::from(self.valid))))
-    }
-
-    /// The same as a map; every pick takes its key and its value from the same column and place.
-    pub(super) fn map(self, keys: &[&ArrayRef], values: &[&ArrayRef], ty: &DataType) -> ArrayRef {
-        let DataType::Map(field, _) = ty else { unreachable!("a map result has a MAP type") };
-        let DataType::Struct(fields) = field.data_type() else {
-            unreachable!("a map's entries are structs");
-        };
-        let columns = vec![self.gather(keys), self.gather(values)];
-        let entries = StructArray::new(fields.clone(), columns, None);
-        let offsets = OffsetBuffer::new(self.offsets.into());
-        let nulls = Some(NullBuffer::from(self.valid));
-        Arc::new(MapArray::new(field.clone(), offsets, entries, nulls, false))
-    }
 }
 
 /// Encoded elements of two lists.
@@ -450,7 +343,7 @@ fn slice() -> Kernel {
 }
 
 /// A series longer than this fails rather than take all memory.
-const LONGEST_SERIES: i128 = 10_000_000;
+const LONGEST_SERIES: i128 = 100_000;
 
 fn series(from: i64, to: i64, step: Option<i32>) -> Outcome<Vec<i64>> {
     let step = step.map_or(if from <= to { 1 } else { -1 }, i64::from);
@@ -466,117 +359,3 @@ fn series(from: i64, to: i64, step: Option<i32>) -> Outcome<Vec<i64>> {
     }
     some((0..count as i64).map(|i| from + i * step).collect())
 }
-
-fn as_map() -> Kernel {
-    Box::new(|call: &mut Call<'_, '_>| {
-        let args = std::mem::take(&mut call.args);
-        let (keys, values) = (items(&args[0]), items(&args[1]));
-        // One NULL behind all values, for keys without one.
-        let none = arrow::array::new_null_array(values.data_type(), 1);
-        let texts = keys.as_string_view();
-        let (mut key_picks, mut value_picks) = (Picks::new(call.rows), Vec::new());
-        for row in 0..call.rows {
-            let ranges = list_range(&args[0], row).zip(list_range(&args[1], row));
-            key_picks.row(ranges.map(|(ks, vs)| {
-                let mut entries: Vec<(usize, usize)> = vec![];
-                let mut chosen: Vec<(usize, usize)> = vec![];
-                for (n, k) in ks.filter(|k| texts.is_valid(*k)).enumerate() {
-                    let value = if n < vs.len() { (0, vs.start + n) } else { (1, 0) };
-                    match entries.iter().position(|(_, e)| texts.value(*e) == texts.value(k)) {
-                        Some(at) => chosen[at] = value,
-                        None => {
-                            entries.push((0, k));
-                            chosen.push(value);
-                        }
-                    }
-                }
-                value_picks.extend(chosen);
-                entries
-            }));
-        }
-        let DataType::Map(field, _) = call.ty.to_arrow() else {
-            unreachable!("AS_MAP gives a MAP")
-        };
-        let DataType::Struct(fields) = field.data_type() else {
-            unreachable!("a map's entries are structs");
-        };
-        let flat_keys = key_picks.gather(&[keys]);
-        let flat_values = interleave(&[values.as_ref(), none.as_ref()], &value_picks)
-            .expect("values are picked inside the column");
-        let entries = StructArray::new(fields.clone(), vec![flat_keys, flat_values], None);
-        let offsets = OffsetBuffer::new(key_picks.offsets.into());
-        let nulls = Some(NullBuffer::from(key_picks.valid));
-        Arc::new(MapArray::new(field.clone(), offsets, entries, nulls, false))
-    })
-}
-
-fn entries() -> Kernel {
-    Box::new(|call: &mut Call<'_, '_>| {
-        let args = std::mem::take(&mut call.args);
-        let map = args[0].array.as_map();
-        let keys = map.keys().as_string_view();
-        let sorted = args[1].array.as_boolean();
-        let mut out = Picks::new(call.rows);
-        for row in 0..call.rows {
-            out.row(map_entries(&args[0], row).map(|mut places| {
-                if !args[1].is_null(row) && sorted.value(args[1].at(row)) {
-                    places.sort_by(|a, b| keys.value(*a).cmp(keys.value(*b)));
-                }
-                places.into_iter().map(|i| (0, i)).collect()
-            }));
-        }
-        let DataType::List(field) = call.ty.to_arrow() else { unreachable!("an ARRAY is a list") };
-        let DataType::Struct(fields) = field.data_type() else { unreachable!("of structs") };
-        let columns = vec![map.keys().clone(), map.values().clone()];
-        let structs: ArrayRef = Arc::new(StructArray::new(fields.clone(), columns, None));
-        out.list(&[&structs], &call.ty.to_arrow())
-    })
-}
-
-fn map_part(keys: bool) -> Kernel {
-    Box::new(move |call: &mut Call<'_, '_>| {
-        let arg = call.args.remove(0);
-        let map = arg.array.as_map();
-        let column = if keys { map.keys() } else { map.values() };
-        let mut out = Picks::new(call.rows);
-        for row in 0..call.rows {
-            out.row(
-                map_entries(&arg, row).map(|places| places.into_iter().map(|i| (0, i)).collect()),
-            );
-        }
-        out.list(&[column], &call.ty.to_arrow())
-    })
-}
-
-fn map_union() -> Kernel {
-    Box::new(|call: &mut Call<'_, '_>| {
-        let args = std::mem::take(&mut call.args);
-        let maps: Vec<&MapArray> = args.iter().map(|a| a.array.as_map()).collect();
-        let keys: Vec<_> = maps.iter().map(|m| m.keys().as_string_view()).collect();
-        let mut out = Picks::new(call.rows);
-        for row in 0..call.rows {
-            let ranges = [map_range(&args[0], row), map_range(&args[1], row)];
-            if ranges.iter().all(Option::is_none) {
-                out.row(None);
-                continue;
-            }
-            let mut merged: Vec<(usize, usize)> = vec![];
-            for (which, range) in ranges.into_iter().enumerate() {
-                for i in range.into_iter().flatten() {
-                    let key = keys[which].value(i);
-                    match merged.iter_mut().find(|(w, e)| keys[*w].value(*e) == key) {
-                        Some(entry) => *entry = (which, i),
-                        None => merged.push((which, i)),
-                    }
-                }
-            }
-            out.row(Some(merged));
-        }
-        let key_columns: Vec<&ArrayRef> = maps.iter().map(|m| m.keys()).collect();
-        let value_columns: Vec<&ArrayRef> = maps.iter().map(|m| m.values()).collect();
-        out.map(&key_columns, &value_columns, &call.ty.to_arrow())
-    })
-}
-
-/// A failure for callers that build maps.
-pub(super) const DUPLICATE_KEY: Fail = Fail::Borrowed("two entries of the new map have one key");
