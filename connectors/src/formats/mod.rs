@@ -161,6 +161,8 @@ pub struct NotBuilt(pub FormatKind);
 /// When the format is known by name only.
 pub fn decoder(format: &Format, columns: &[Column]) -> Result<Box<dyn Decoder>, NotBuilt> {
     Ok(match format.kind {
+        // Without columns there is nothing to read, whatever the format: a stream without a key.
+        _ if columns.is_empty() => Box::new(none::NoneDecoder::new(columns)),
         FormatKind::None => Box::new(none::NoneDecoder::new(columns)),
         FormatKind::Kafka => Box::new(kafka::KafkaDecoder::new(columns)),
         FormatKind::Delimited => {
@@ -179,6 +181,7 @@ pub fn decoder(format: &Format, columns: &[Column]) -> Result<Box<dyn Decoder>, 
 /// When the format is known by name only.
 pub fn encoder(format: &Format, columns: &[Column]) -> Result<Box<dyn Encoder>, NotBuilt> {
     Ok(match format.kind {
+        _ if columns.is_empty() => Box::new(none::NoneEncoder),
         FormatKind::None => Box::new(none::NoneEncoder),
         FormatKind::Kafka => Box::new(kafka::KafkaEncoder),
         FormatKind::Delimited => {

@@ -163,7 +163,11 @@ impl Node {
             }
             Place::Disk(disk) => disk.clone(),
         };
-        let storage = StorageConfig { durability: config.durability, ..StorageConfig::default() };
+        let mut storage = StorageConfig { durability: config.durability, ..StorageConfig::default() };
+        if let Place::Disk(_) = place {
+            // Preallocated files are memory there.
+            storage.journal_file_bytes = 1 << 20;
+        }
         let (broker, recovered) =
             Broker::open(disk, storage, clock.now_ms(), Uuid::new_v4(), both)?;
         let broker = Arc::new(broker);
@@ -446,6 +450,17 @@ impl Node {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         false
+    }
+}
+
+/// A node that is only dropped stops as in a crash: the next one recovers.
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.log.signal.stop();
+        self.log.broker.shut_down();
+        if let Some(committer) = self.committer.lock().take() {
+            let _ = committer.join();
+        }
     }
 }
 

@@ -84,7 +84,9 @@ pub(super) fn start(
     let base = dataflow.query_id.strip_prefix("transient_").unwrap_or(&dataflow.query_id);
     dataflow.query_id = node.transient_id(base);
     let last = dataflow.steps.last().ok_or_else(|| node_error("the plan has no steps"))?;
-    let (schema, is_table) = (last.schema.clone(), last.relation == RelationKind::Table);
+    // What was selected is in the values; the key columns are the dataflow's own.
+    let schema = Schema { key: Vec::new(), value: last.schema.value.clone() };
+    let is_table = last.relation == RelationKind::Table;
     let query_id = dataflow.query_id.clone();
     let cancel = Cancel::default();
     let waiting = Arc::new(AtomicUsize::new(0));
@@ -190,7 +192,9 @@ impl RowReceiver {
         self.waiting.fetch_sub(rows.len(), Ordering::AcqRel);
         let count = usize::try_from(incoming.left).map_or(rows.len(), |left| left.min(rows.len()));
         incoming.left -= count as u64;
+        let values: Vec<usize> = (rows.key_len..rows.columns.num_columns()).collect();
         let batch = rows.columns.slice(0, count);
+        let batch = batch.project(&values).unwrap_or(batch);
         let present = rows.present.as_ref().map(|present| present.slice(0, count));
         PushEvent::Rows { batch, present, epoch }
     }
