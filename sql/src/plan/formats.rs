@@ -126,14 +126,8 @@ pub(super) fn supports(kind: FormatKind, ty: &SqlType) -> bool {
     use SqlType::{Array, Bigint, Bytes, Double, Int, Map, String, Struct};
     match kind {
         FormatKind::None => true,
-        FormatKind::Kafka => match ty {
-            Int | Bigint | Double | String | Bytes => true,
-            _ => false,
-        },
-        FormatKind::Delimited => match ty {
-            Array(_) | Map(..) | Struct(_) => false,
-            _ => true,
-        },
+        FormatKind::Kafka => matches!(ty, Int | Bigint | Double | String | Bytes),
+        FormatKind::Delimited => !matches!(ty, Array(_) | Map(..) | Struct(_)),
         _ => !has_non_string_map(ty),
     }
 }

@@ -232,6 +232,7 @@ pub struct Sink {
 }
 
 /// What a statement means, given the catalog.
+#[allow(clippy::large_enum_variant)] // There is one at a time, and it does not live long.
 #[derive(Clone, Debug)]
 pub enum Plan {
     /// DDL and persistent queries: change the catalog, create the topic, start or stop queries.
