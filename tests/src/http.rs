@@ -36,7 +36,10 @@ pub fn request(
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).map_err(at)?;
+    stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(body.as_bytes()))
+        .map_err(at)?;
     let mut bytes = Vec::new();
     stream.take(BODY_BYTES_MAX).read_to_end(&mut bytes).map_err(at)?;
     parse(&bytes).ok_or_else(|| format!("{method} {path}: not an HTTP answer"))
@@ -47,7 +50,8 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     let head = std::str::from_utf8(&bytes[..end]).ok()?.to_ascii_lowercase();
     let status = head.split_ascii_whitespace().nth(1)?.parse().ok()?;
     let body = &bytes[end + 4..];
-    let chunked = head.lines().any(|l| l.starts_with("transfer-encoding:") && l.contains("chunked"));
+    let chunked =
+        head.lines().any(|l| l.starts_with("transfer-encoding:") && l.contains("chunked"));
     let body = if chunked { dechunk(body)? } else { body.to_vec() };
     Some(Answer { status, body: String::from_utf8(body).ok()? })
 }

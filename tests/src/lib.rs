@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod conformance;
+pub mod crash;
 pub mod http;
 pub mod nexmark;
 pub mod node;

@@ -26,8 +26,16 @@ const CHANNELS: u32 = 10_000;
 
 const STATES: [&str; 6] = ["AZ", "CA", "ID", "OR", "WA", "WY"];
 const CITIES: [&str; 10] = [
-    "Phoenix", "Los Angeles", "San Francisco", "Boise", "Portland", "Bend", "Redmond", "Seattle",
-    "Kent", "Cheyenne",
+    "Phoenix",
+    "Los Angeles",
+    "San Francisco",
+    "Boise",
+    "Portland",
+    "Bend",
+    "Redmond",
+    "Seattle",
+    "Kent",
+    "Cheyenne",
 ];
 const FIRST_NAMES: [&str; 11] = [
     "Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate", "Julie", "Sarah", "Deiter", "Walter",
@@ -130,7 +138,8 @@ impl Nexmark {
 
     fn auction(&self, at: i64, draws: &mut Draws, out: &mut Vec<u8>) -> i64 {
         let id = FIRST_ID + last_auction(at);
-        let seller = FIRST_ID + if draws.below(4) > 0 { hot(last_person(at)) } else { draws.person(at) };
+        let seller =
+            FIRST_ID + if draws.below(4) > 0 { hot(last_person(at)) } else { draws.person(at) };
         let category = 10 + draws.below(5);
         let initial_bid = draws.price();
         // An auction stays open for up to twice the time in which a hundred more begin.
@@ -282,8 +291,7 @@ impl Draws {
             return String::new();
         };
         let spread = (missing as f64 * 0.2).round() as i64;
-        let length =
-            missing as i64 - spread + if spread > 0 { self.below(2 * spread) } else { 0 };
+        let length = missing as i64 - spread + if spread > 0 { self.below(2 * spread) } else { 0 };
         let mut text = String::with_capacity(length as usize);
         let mut source = 0;
         for i in 0..length {

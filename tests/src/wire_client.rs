@@ -115,7 +115,8 @@ impl Client {
     /// # Errors
     /// When nobody listens, within the timeout; it also bounds every later answer.
     pub fn connect(address: &str, timeout: Duration) -> Result<Client> {
-        let address = address.parse().map_err(|_| ClientError::Answer(format!("address {address}")))?;
+        let address =
+            address.parse().map_err(|_| ClientError::Answer(format!("address {address}")))?;
         let stream = TcpStream::connect_timeout(&address, timeout)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(timeout))?;
@@ -179,14 +180,13 @@ impl Client {
 
     /// Creates a topic; one that exists already is fine.
     pub fn create_topic(&mut self, name: &str, partitions: i32) -> Result<()> {
-        let topic = create_topics_request::CreatableTopic {
-            name: name.into(),
-            num_partitions: partitions,
-            replication_factor: 1,
-            ..Default::default()
-        };
-        let request =
-            CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+        let mut topic = create_topics_request::CreatableTopic::default();
+        topic.name = name.into();
+        topic.num_partitions = partitions;
+        topic.replication_factor = 1;
+        let mut request = CreateTopicsRequest::default();
+        request.topics = vec![topic];
+        request.timeout_ms = 10_000;
         let response = self.call(&request, CREATE_TOPICS)?;
         match response.topics.first().map(|t| t.error_code) {
             Some(0 | TOPIC_ALREADY_EXISTS) => Ok(()),
@@ -197,13 +197,11 @@ impl Client {
 
     /// A producer id and epoch for an idempotent producer.
     pub fn init_producer(&mut self) -> Result<(i64, i16)> {
-        let request = InitProducerIdRequest {
-            transactional_id: None,
-            transaction_timeout_ms: 60_000,
-            producer_id: -1,
-            producer_epoch: -1,
-            ..Default::default()
-        };
+        let mut request = InitProducerIdRequest::default();
+        request.transactional_id = None;
+        request.transaction_timeout_ms = 60_000;
+        request.producer_id = -1;
+        request.producer_epoch = -1;
         let response = self.call(&request, INIT_PRODUCER_ID)?;
         check("InitProducerId", response.error_code)?;
         Ok((response.producer_id, response.producer_epoch))
@@ -211,23 +209,18 @@ impl Client {
 
     /// Sends one batch with `acks=all`, without waiting for the answer.
     pub fn send_batch(&mut self, topic: &str, partition: i32, batch: Bytes) -> Result<()> {
-        let partition_data = produce_request::PartitionProduceData {
-            index: partition,
-            records: Some(batch),
-            ..Default::default()
-        };
-        let topic = produce_request::TopicProduceData {
-            name: topic.into(),
-            partition_data: vec![partition_data],
-            ..Default::default()
-        };
-        let request = ProduceRequest {
-            transactional_id: None,
-            acks: -1,
-            timeout_ms: 30_000,
-            topic_data: vec![topic],
-            ..Default::default()
-        };
+        let mut partition_data = produce_request::PartitionProduceData::default();
+        partition_data.index = partition;
+        partition_data.records = Some(batch);
+        let mut asked = produce_request::TopicProduceData::default();
+        asked.name = topic.into();
+        asked.partition_data = vec![partition_data];
+        let topic = asked;
+        let mut request = ProduceRequest::default();
+        request.transactional_id = None;
+        request.acks = -1;
+        request.timeout_ms = 30_000;
+        request.topic_data = vec![topic];
         self.send(&request, PRODUCE)
     }
 
@@ -256,31 +249,27 @@ impl Client {
         max_bytes: i32,
         max_wait_ms: i32,
     ) -> Result<Fetched> {
-        let partition = fetch_request::FetchPartition {
-            partition,
-            current_leader_epoch: -1,
-            fetch_offset: offset,
-            last_fetched_epoch: -1,
-            log_start_offset: -1,
-            partition_max_bytes: max_bytes,
-            ..Default::default()
-        };
-        let topic = fetch_request::FetchTopic {
-            topic: topic.into(),
-            partitions: vec![partition],
-            ..Default::default()
-        };
-        let request = FetchRequest {
-            replica_id: -1,
-            max_wait_ms,
-            min_bytes: 1,
-            max_bytes,
-            isolation_level: READ_COMMITTED,
-            session_id: 0,
-            session_epoch: -1,
-            topics: vec![topic],
-            ..Default::default()
-        };
+        let mut asked = fetch_request::FetchPartition::default();
+        asked.partition = partition;
+        asked.current_leader_epoch = -1;
+        asked.fetch_offset = offset;
+        asked.last_fetched_epoch = -1;
+        asked.log_start_offset = -1;
+        asked.partition_max_bytes = max_bytes;
+        let partition = asked;
+        let mut asked = fetch_request::FetchTopic::default();
+        asked.topic = topic.into();
+        asked.partitions = vec![partition];
+        let topic = asked;
+        let mut request = FetchRequest::default();
+        request.replica_id = -1;
+        request.max_wait_ms = max_wait_ms;
+        request.min_bytes = 1;
+        request.max_bytes = max_bytes;
+        request.isolation_level = READ_COMMITTED;
+        request.session_id = 0;
+        request.session_epoch = -1;
+        request.topics = vec![topic];
         let response = self.call(&request, FETCH)?;
         check("Fetch", response.error_code)?;
         let partition = response.responses.into_iter().flat_map(|t| t.partitions).next();
@@ -295,27 +284,23 @@ impl Client {
 
     /// One past the last record that a `read_committed` consumer may see.
     pub fn end_offset(&mut self, topic: &str, partition: i32) -> Result<i64> {
-        let partition = list_offsets_request::ListOffsetsPartition {
-            partition_index: partition,
-            current_leader_epoch: -1,
-            timestamp: -1,
-            ..Default::default()
-        };
-        let topic = list_offsets_request::ListOffsetsTopic {
-            name: topic.into(),
-            partitions: vec![partition],
-            ..Default::default()
-        };
-        let request = ListOffsetsRequest {
-            replica_id: -1,
-            isolation_level: READ_COMMITTED,
-            topics: vec![topic],
-            ..Default::default()
-        };
+        let mut asked = list_offsets_request::ListOffsetsPartition::default();
+        asked.partition_index = partition;
+        asked.current_leader_epoch = -1;
+        asked.timestamp = -1;
+        let partition = asked;
+        let mut asked = list_offsets_request::ListOffsetsTopic::default();
+        asked.name = topic.into();
+        asked.partitions = vec![partition];
+        let topic = asked;
+        let mut request = ListOffsetsRequest::default();
+        request.replica_id = -1;
+        request.isolation_level = READ_COMMITTED;
+        request.topics = vec![topic];
         let response = self.call(&request, LIST_OFFSETS)?;
         let partition = response.topics.first().and_then(|t| t.partitions.first());
-        let partition =
-            partition.ok_or_else(|| ClientError::Answer("ListOffsets without a partition".into()))?;
+        let partition = partition
+            .ok_or_else(|| ClientError::Answer("ListOffsets without a partition".into()))?;
         check("ListOffsets", partition.error_code)?;
         Ok(partition.offset)
     }
@@ -333,7 +318,9 @@ impl Client {
         while next < end {
             let (records, after) = self.fetch(topic, partition, next, 32 << 20, 500)?.open(next)?;
             if after == next {
-                return Err(ClientError::Answer(format!("no record at {next}, before the end {end}")));
+                return Err(ClientError::Answer(format!(
+                    "no record at {next}, before the end {end}"
+                )));
             }
             all.extend(records);
             next = after;

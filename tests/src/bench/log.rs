@@ -89,7 +89,9 @@ fn phase(
     latencies.sort_unstable();
     let at = |share: f64| {
         let place = (latencies.len() as f64 * share) as usize;
-        latencies.get(place.min(latencies.len().saturating_sub(1))).map_or(0.0, |d| d.as_secs_f64() * 1e3)
+        latencies
+            .get(place.min(latencies.len().saturating_sub(1)))
+            .map_or(0.0, |d| d.as_secs_f64() * 1e3)
     };
     let mb = records as f64 * RECORD_BYTES as f64 / MB;
     Ok(Measured {

@@ -108,7 +108,13 @@ struct Writer {
 }
 
 impl Writer {
-    fn push(&mut self, topic: &'static str, key: i64, time: i64, value: &[u8]) -> Result<(), String> {
+    fn push(
+        &mut self,
+        topic: &'static str,
+        key: i64,
+        time: i64,
+        value: &[u8],
+    ) -> Result<(), String> {
         let key = key.to_be_bytes();
         let partition = partition_of(&key, PARTITIONS);
         let place = self.open.iter().position(|(t, p, _)| *t == topic && *p == partition);
@@ -292,9 +298,20 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), String> {
 /// The results as a table.
 pub fn report(measured: &[Measured]) -> String {
     let mut rows = vec![
-        ["query", "", "seconds", "events/s", "CPU s", "M ev/CPU s", "peak MB", "written", "results", "expected"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "query",
+            "",
+            "seconds",
+            "events/s",
+            "CPU s",
+            "M ev/CPU s",
+            "peak MB",
+            "written",
+            "results",
+            "expected",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     for m in measured {
         rows.push(vec![

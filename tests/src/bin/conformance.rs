@@ -59,7 +59,8 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     let mut code = ExitCode::SUCCESS;
     if let Some(path) = &args.ratchet {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let least: usize = text.trim().parse().map_err(|_| format!("{}: no number", path.display()))?;
+        let least: usize =
+            text.trim().parse().map_err(|_| format!("{}: no number", path.display()))?;
         if counts.passed < least {
             println!("the ratchet holds {least} passes");
             code = ExitCode::FAILURE;

@@ -79,7 +79,8 @@ pub fn load_dir(dir: &Path) -> Result<Vec<Case>, String> {
     let kinds = ErrorKinds::beside(dir)?;
     let mut cases = Vec::new();
     for path in paths {
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         let file = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let at = |e| format!("{}: {e}", path.display());
         cases.extend(parse_file(&file, &text, &kinds).map_err(at)?);

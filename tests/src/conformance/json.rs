@@ -206,7 +206,9 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Result<Json, String> {
         let start = self.at;
-        while self.peek().is_some_and(|b| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
+        while self
+            .peek()
+            .is_some_and(|b| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
         {
             self.at += 1;
         }
@@ -324,7 +326,8 @@ mod tests {
 
     #[test]
     fn comments_are_passed_over_and_the_last_of_equal_names_counts() {
-        let value = Json::parse("// head\n{\"a\": 1, // tail\n \"b\": 2, \"a\": 3}\n//end").unwrap();
+        let value =
+            Json::parse("// head\n{\"a\": 1, // tail\n \"b\": 2, \"a\": 3}\n//end").unwrap();
         assert_eq!(value.to_string(), r#"{"a":3,"b":2}"#);
     }
 

@@ -27,10 +27,9 @@ pub fn encode(node: &Json, format: &Format, columns: &[Column]) -> Result<Option
             [column] => kafka(node, &column.ty).map(Some),
             _ => Ok(Some(plain_text(node).into_bytes())),
         },
-        FormatKind::JsonSr
-        | FormatKind::Avro
-        | FormatKind::Protobuf
-        | FormatKind::ProtobufNoSr => Err(format!("format not built in: {}", format.kind)),
+        FormatKind::JsonSr | FormatKind::Avro | FormatKind::Protobuf | FormatKind::ProtobufNoSr => {
+            Err(format!("format not built in: {}", format.kind))
+        }
     }
 }
 
@@ -78,10 +77,9 @@ pub fn decode(bytes: Option<&[u8]>, format: &Format, columns: &[Column]) -> Resu
             [column] => kafka_back(bytes, &column.ty),
             _ => Ok(Actual::Json(Json::String(text()?.into()))),
         },
-        FormatKind::JsonSr
-        | FormatKind::Avro
-        | FormatKind::Protobuf
-        | FormatKind::ProtobufNoSr => Err(format!("format not built in: {}", format.kind)),
+        FormatKind::JsonSr | FormatKind::Avro | FormatKind::Protobuf | FormatKind::ProtobufNoSr => {
+            Err(format!("format not built in: {}", format.kind))
+        }
     }
 }
 

@@ -57,7 +57,11 @@ fn check_source(node: &Json, name: &str, world: &World) -> Result<(), String> {
     ] {
         if let Some(wanted) = node.get(field).and_then(Json::as_array) {
             let wanted = wanted.iter().any(|f| f.as_str() == Some("UNWRAP_SINGLES"));
-            same(&format!("UNWRAP_SINGLES in {field}"), &unwrapped.to_string(), &wanted.to_string())?;
+            same(
+                &format!("UNWRAP_SINGLES in {field}"),
+                &unwrapped.to_string(),
+                &wanted.to_string(),
+            )?;
         }
     }
     Ok(())
@@ -104,7 +108,8 @@ fn schema_text(text: &str) -> Result<String, String> {
     let statement = format!("CREATE STREAM X ({columns}) WITH (KAFKA_TOPIC='x');");
     let parsed = parse_statements(&statement, &NoTypes)
         .map_err(|e| format!("its schema text {text:?}: {e}"))?;
-    let Some(Statement::CreateSource(create)) = parsed.into_iter().next().map(|s| s.statement) else {
+    let Some(Statement::CreateSource(create)) = parsed.into_iter().next().map(|s| s.statement)
+    else {
         return Err(format!("its schema text {text:?} is no list of columns"));
     };
     let mut schema = millstream_sql::types::Schema::default();
@@ -151,7 +156,11 @@ fn check_topics(node: &Json, world: &World) -> Result<Option<String>, String> {
 fn check_topic(name: &str, wanted: &Json, world: &World) -> Result<(), String> {
     let topic = world.topics.0.get(name).ok_or_else(|| format!("{name} is not there"))?;
     if let Some(partitions) = wanted.get("partitions").and_then(Json::as_i64) {
-        same(&format!("{name} partitions"), &topic.partitions.to_string(), &partitions.to_string())?;
+        same(
+            &format!("{name} partitions"),
+            &topic.partitions.to_string(),
+            &partitions.to_string(),
+        )?;
     }
     if let Some(relation) = world.catalog.relations().find(|r| r.topic == name) {
         check_format("keyFormat", wanted.get("keyFormat"), &relation.key_format)?;

@@ -156,9 +156,9 @@ pub fn groups(results: &[CaseResult]) -> String {
     let mut groups: BTreeMap<String, (usize, String)> = BTreeMap::new();
     for result in results {
         if let Outcome::Failed(why) = &result.outcome {
-            let group = groups.entry(likeness(why)).or_insert_with(|| {
-                (0, format!("{}/{}: {why}", result.file, result.name))
-            });
+            let group = groups
+                .entry(likeness(why))
+                .or_insert_with(|| (0, format!("{}/{}: {why}", result.file, result.name)));
             group.0 += 1;
         }
     }

@@ -211,7 +211,11 @@ impl World {
             Some(time) => constant(time)?.as_primitive::<Int64Type>().value(0),
             None => 0,
         };
-        let values = columns.split_off(relation.schema.key.len());
+        // Header columns are never written.
+        let parts = columns.split_off(relation.schema.key.len()).into_iter();
+        let parts = parts.zip(&relation.schema.value).filter(|(_, c)| c.header.is_none());
+        let (values, value_columns): (Vec<ArrayRef>, Vec<Column>) =
+            parts.map(|(array, column)| (array, column.clone())).unzip();
         let encode = |format: &Format, columns: &[Column], values: &[ArrayRef]| {
             let encoder = formats::encoder(format, columns);
             let encoder = encoder.map_err(|e| Refusal::Other(e.to_string()))?;
@@ -220,7 +224,7 @@ impl World {
             Ok::<_, Refusal>(bytes.map(<[u8]>::to_vec))
         };
         let key = encode(&relation.key_format, &relation.schema.key, &columns)?;
-        let value = encode(&relation.value_format, &relation.schema.value, &values)?;
+        let value = encode(&relation.value_format, &value_columns, &values)?;
         let record = StubRecord { key, value, timestamp, headers: Vec::new() };
         self.topics.append(&relation.topic, record);
         Ok(())

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Shows that the crash suite sees: it must be green on the real build and red with each planted fault.
+# A fault is a build feature, so each run builds the server anew.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+cycles="${CYCLES:-30}"
+
+crash() { cargo run --release -q -p millstream-tests "$@" --bin crash -- --cycles "$cycles"; }
+
+echo "== without a fault"
+crash || { echo "red without a fault"; exit 1; }
+for fault in fault-skip-sync fault-double-apply; do
+  echo "== $fault"
+  if crash --features "$fault"; then
+    echo "$fault was not found"
+    exit 1
+  fi
+done
+echo "== green without, red with each"
