@@ -5,5 +5,10 @@
 
 pub mod cli;
 pub mod clock;
+pub mod demo;
+pub mod http;
 pub mod kafka_client;
 pub mod kafka_listener;
+pub mod metrics;
+pub mod run;
+pub mod shell;

@@ -1,2 +1,47 @@
-//! The binary.
-fn main() {}
+//! The binary: reads the command line and starts what it asks for.
+//!
+//! Exit codes: 0 done, 1 it failed and said why, 2 the command line is wrong.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use millstream::cli::{Cli, Command};
+use millstream::run::{self, ServerConfig};
+use millstream::{demo, shell};
+
+// RocksDB's C++ allocates through it too: glibc's allocator fragments badly under it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return failed(&e),
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Server(args) => {
+                run::log_to_stderr("info");
+                run::serve(ServerConfig::from_args(args)?).await.map(|()| 0)
+            }
+            Command::Sql(args) => shell::run(args).await,
+            Command::Demo(args) => {
+                run::log_to_stderr("warn");
+                demo::run(args).await
+            }
+        }
+    });
+    // A thread of the blocking pool may still wait for a socket; nothing durable depends on it.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(e) => failed(&e),
+    }
+}
+
+fn failed(error: &io::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}

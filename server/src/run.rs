@@ -111,7 +111,10 @@ pub async fn start(config: ServerConfig) -> io::Result<Running> {
 
     let shutdown = CancellationToken::new();
     let advertised_host = config.advertised_host.unwrap_or_else(|| kafka_address.ip().to_string());
-    let kafka_node = kafka_listener::node(&node, advertised_host, kafka_address.port(), config.default_partitions);
+    let partitions = i32::try_from(config.default_partitions).map_err(io::Error::other)?;
+    let kafka_node =
+        kafka_listener::node(node.broker().clone(), &advertised_host, kafka_address.port(), partitions)
+            .map_err(|e| io::Error::other(e.to_string()))?;
     let app = Arc::new(App {
         node: node.clone(),
         metrics: Arc::new(Metrics::default()),

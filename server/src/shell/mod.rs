@@ -99,7 +99,7 @@ impl Shell {
             }
         };
         for statement in statements {
-            if !self.run_statement(&statement.text).await? {
+            if !self.run_statement(statement.text).await? {
                 return Ok(1);
             }
         }
