@@ -8,15 +8,18 @@
 //!
 //! - `records.rs`: the facts and their stored form
 //! - `group.rs`: one group, and what applying a fact does to it
-//! - `rebalance.rs`: join, sync, heartbeat, leave, the passing of time
+//! - `join.rs`, `sync.rs`: what members ask for: join; assignment, heartbeat, leave
+//! - `rebalance.rs`: how the next generation comes about, and the passing of time
 //! - `offsets.rs`: committing, deleting and expiring offsets
 //!
 //! Invariant: [`Groups::snapshot`] of a rebuilt coordinator equals that of the one that ran.
 
 pub mod group;
+mod join;
 mod offsets;
 mod rebalance;
 pub mod records;
+mod sync;
 #[cfg(test)]
 mod tests;
 
