@@ -170,6 +170,8 @@ pub fn groups(results: &[CaseResult]) -> String {
 fn likeness(why: &str) -> String {
     let mut out = String::new();
     let mut quote = None;
+    // What stands in brackets is the case's own.
+    let why = why.split(['(', '{']).next().unwrap_or(why);
     for c in why.chars().take(160) {
         match (quote, c) {
             (Some(q), c) if c == q => quote = None,
