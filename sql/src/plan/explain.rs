@@ -8,7 +8,9 @@ use std::fmt::Write;
 
 use crate::catalog::{Format, KeyWindow};
 use crate::expr::Expr;
-use crate::plan::{Aggregate, Dataflow, Op, PlanConfig, PullPlan, Source, Step, StepId, TimeRange};
+use crate::plan::{
+    Aggregate, Dataflow, Op, PlanConfig, PullPlan, Source, Step, StepId, TimeRange, internal_topics,
+};
 use crate::syntax::ast::{JoinKind, RelationKind, WindowKind};
 
 /// The dataflow as text, ending with a newline.
@@ -75,7 +77,7 @@ impl Printer<'_> {
         let _ = writeln!(self.out, "{lead}{branch}{} ({kind}{window}): {what}", step.name);
         let bar = if step.inputs.is_empty() { " " } else { "│" };
         let _ = writeln!(self.out, "{below}{bar}    {}", step.schema.describe("KEY"));
-        if let Some(topic) = self.repartition(id, step) {
+        for topic in internal_topics::before(self.dataflow, id, self.config) {
             let _ = writeln!(self.out, "{below}{bar}    repartition: {topic}");
         }
         for (i, input) in step.inputs.iter().enumerate() {
@@ -146,45 +148,6 @@ impl Printer<'_> {
             parts.push(named(&column.name, &value.to_string()));
         }
         format!("select {}", parts.join(", "))
-    }
-
-    /// The join that the rows of a step go to, and on which side, past steps that keep the key.
-    fn join_after(&self, id: StepId) -> Option<(&'static str, &Step)> {
-        let (at, user) =
-            self.dataflow.steps.iter().enumerate().find(|(_, s)| s.inputs.contains(&id))?;
-        match user.op {
-            Op::Project { .. } => self.join_after(at),
-            _ => Some((if user.inputs.first() == Some(&id) { "left" } else { "right" }, user)),
-        }
-    }
-
-    /// The internal topic that brings equal keys together before this step, on Kafka.
-    fn repartition(&self, id: StepId, step: &Step) -> Option<String> {
-        let topic = |part: &str| {
-            let service = &self.config.service_id;
-            let query = &self.dataflow.query_id;
-            format!("_confluent-ksql-{service}query_{query}-{part}-repartition")
-        };
-        match &step.op {
-            Op::Aggregate(aggregate) => {
-                let input = &self.dataflow.steps[*step.inputs.first()?].schema;
-                let same = aggregate.group.len() == input.key.len()
-                    && aggregate
-                        .group
-                        .iter()
-                        .enumerate()
-                        .all(|(i, g)| matches!(g, Expr::Column { index, .. } if *index == i));
-                (!same).then(|| topic(&format!("{}-GroupBy", step.name)))
-            }
-            Op::SelectKey { internal: true, .. } => {
-                let (side, user) = self.join_after(id)?;
-                Some(match user.op {
-                    Op::StreamStreamJoin(_) => topic(&format!("{}-{side}", user.name)),
-                    _ => topic(&user.name),
-                })
-            }
-            _ => None,
-        }
     }
 }
 

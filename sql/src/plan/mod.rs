@@ -15,6 +15,7 @@ pub mod explain;
 mod flow;
 mod formats;
 mod insert;
+mod internal_topics;
 mod join_steps;
 mod joins;
 mod keys;
@@ -34,6 +35,7 @@ mod windows;
 
 pub use config::{NoTopics, PlanConfig, PlanEnv};
 pub use explain::{explain, explain_pull};
+pub use internal_topics::internal_topics;
 
 use crate::catalog::{Catalog, CatalogChange, Format, KeyWindow, TimestampColumn};
 use crate::error::Result;
