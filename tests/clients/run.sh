@@ -2,15 +2,17 @@
 # Runs all client checks against a running server.
 #
 #   tests/clients/install.sh
-#   tests/clients/run.sh HOST:PORT
+#   tests/clients/run.sh HOST:PORT http://HOST:PORT
 #
 # MILLSTREAM_CLIENTS_DIR says where install.sh put the Python clients.
 set -euo pipefail
 
-broker="${1:?usage: run.sh HOST:PORT}"
+broker="${1:?usage: run.sh HOST:PORT http://HOST:PORT}"
+http="${2:?usage: run.sh HOST:PORT http://HOST:PORT}"
 here="$(cd "$(dirname "$0")" && pwd)"
 python="${MILLSTREAM_CLIENTS_DIR:-/tmp/millstream-clients}/bin/python"
 
 bash "$here/kcat.sh" "$broker"
 "$python" "$here/confluent_kafka_check.py" "$broker"
 "$python" "$here/kafka_python_check.py" "$broker"
+"$python" "$here/sql_sink_check.py" "$broker" "$http"
