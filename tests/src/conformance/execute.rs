@@ -17,6 +17,10 @@ use super::{payload, post};
 
 /// Runs a case on this thread.
 pub fn run(case: &Case) -> Outcome {
+    let mut foreign = case.properties.iter();
+    if let Some(why) = foreign.find_map(|(name, _)| post::skip_reason("properties", name)) {
+        return Outcome::Skipped(why);
+    }
     match if case.expects_error { negative(case) } else { positive(case) } {
         Ok(None) => Outcome::Passed,
         Ok(Some(skipped)) => Outcome::Skipped(skipped),
