@@ -29,7 +29,10 @@ const PIPELINE: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long nothing must move.
 const QUIET: Duration = Duration::from_millis(300);
-const POLL: Duration = Duration::from_millis(5);
+/// CPU time in which a server that only answers questions about itself is not counted as working.
+const BUSY: Duration = Duration::from_millis(100);
+const POLL_MIN: Duration = Duration::from_millis(5);
+const POLL_MAX: Duration = Duration::from_millis(40);
 const GIVE_UP: Duration = Duration::from_secs(900);
 
 /// What a run needs.
@@ -191,32 +194,24 @@ fn measure(setup: &Setup, query: &Query, oracle: &Oracle) -> Result<Measured, St
     let begin = Instant::now();
     node.ksql(query.sql)?;
     let mut last = Progress::default();
-    let mut moved = begin;
-    let mut moved_cpu = cpu_before;
-    let mut quiet_cpu = cpu_before;
-    loop {
-        let now = Progress {
-            records_in: records_in(&node)? - read_before,
-            rows: end_of(&mut client)?,
-            // A server that still computes is not done, whatever stands still.
-            busy: node.usage().cpu.saturating_sub(quiet_cpu) > QUIET / 6,
-        };
-        if now != last || now.busy || now.records_in < expected_in {
-            if now.records_in != last.records_in || now.rows != last.rows {
-                moved = Instant::now();
-                moved_cpu = node.usage().cpu;
-            }
-            if now.busy || now != last {
-                quiet_cpu = node.usage().cpu;
-            }
-            last = Progress { busy: false, ..now };
-        } else if moved.elapsed() > QUIET {
-            break;
+    let (mut moved, mut moved_cpu) = (begin, cpu_before);
+    let (mut quiet, mut quiet_cpu) = (begin, cpu_before);
+    while quiet.elapsed() < QUIET || last.records_in < expected_in {
+        let cpu = node.usage().cpu;
+        let now =
+            Progress { records_in: records_in(&node)? - read_before, rows: end_of(&mut client)? };
+        if now != last {
+            (last, moved, moved_cpu) = (now, Instant::now(), cpu);
+        }
+        // A server that still computes is not done, whatever stands still.
+        if moved > quiet || cpu.saturating_sub(quiet_cpu) > BUSY {
+            (quiet, quiet_cpu) = (Instant::now(), cpu);
         }
         if begin.elapsed() > GIVE_UP {
             return Err(format!("{}: not done: {now:?} of {expected_in}", query.name));
         }
-        std::thread::sleep(POLL);
+        // Looking costs the server time too: about every fiftieth of the run is enough.
+        std::thread::sleep((begin.elapsed() / 50).clamp(POLL_MIN, POLL_MAX));
     }
     let seconds = (moved - begin).as_secs_f64();
     let usage = node.usage();
@@ -241,7 +236,6 @@ fn measure(setup: &Setup, query: &Query, oracle: &Oracle) -> Result<Measured, St
 struct Progress {
     records_in: u64,
     rows: u64,
-    busy: bool,
 }
 
 fn records_in(node: &Node) -> Result<u64, String> {
