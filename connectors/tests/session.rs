@@ -2,7 +2,8 @@
 //!
 //! Each test is a script: `> ` a statement, `! kind ` one that is refused, `in topic time key value`
 //! a record, `out topic` followed by the indented records that have come since, `pull `/`push ` a query
-//! followed by its indented rows, `restart`, `crash`. Every script is played once as written and once
+//! followed by its indented rows, `says text < statement` a part of an answer, `state query state`,
+//! `delete topic`, `restart`, `crash`. Every script is played once as written and once
 //! more with a power cut after each line: what comes out must not change.
 
 mod script;
@@ -134,6 +135,104 @@ fn a_table_is_counted_once_and_looked_up() {
         in a 4 x {"v": 3}
         out COUNTS
           4 x {"N":3,"TOTAL":6}
+        "#,
+    );
+}
+
+#[test]
+fn a_query_is_replaced_where_it_stands() {
+    check(
+        r#"
+        > SET 'auto.offset.reset' = 'earliest';
+        > CREATE STREAM a (v INT) WITH (kafka_topic='a', value_format='JSON', partitions=1);
+        > CREATE STREAM b AS SELECT v FROM a WHERE v > 1;
+        in a 1 - {"v": 1}
+        in a 2 - {"v": 2}
+        out B
+          2 - {"V":2}
+        > CREATE OR REPLACE STREAM b AS SELECT v FROM a WHERE v > 2;
+        in a 3 - {"v": 2}
+        in a 4 - {"v": 3}
+        out B
+          4 - {"V":3}
+        "#,
+    );
+}
+
+#[test]
+fn queries_pause_resume_and_end() {
+    check(
+        r#"
+        > SET 'auto.offset.reset' = 'earliest';
+        > CREATE STREAM a (v INT) WITH (kafka_topic='a', value_format='JSON', partitions=1);
+        > CREATE STREAM b AS SELECT v FROM a;
+        in a 1 - {"v": 1}
+        out B
+          1 - {"V":1}
+        > PAUSE CSAS_B_0;
+        in a 2 - {"v": 2}
+        out B
+        restart
+        state CSAS_B_0 PAUSED
+        out B
+        > RESUME CSAS_B_0;
+        out B
+          2 - {"V":2}
+        > TERMINATE CSAS_B_0;
+        in a 3 - {"v": 3}
+        out B
+        > INSERT INTO b SELECT v + 10 AS v FROM a WHERE v = 3;
+        out B
+          3 - {"V":13}
+        > TERMINATE ALL;
+        says "queries":[] < SHOW QUERIES;
+        "#,
+    );
+}
+
+#[test]
+fn a_topic_deleted_under_a_query_stops_only_that_query() {
+    check_once(
+        r#"
+        > SET 'auto.offset.reset' = 'earliest';
+        > CREATE STREAM a (v INT) WITH (kafka_topic='a', value_format='JSON', partitions=1);
+        > CREATE STREAM x (v INT) WITH (kafka_topic='x', value_format='JSON', partitions=1);
+        > CREATE STREAM b AS SELECT v FROM a;
+        > CREATE STREAM y AS SELECT v FROM x;
+        in a 1 - {"v": 1}
+        out B
+          1 - {"V":1}
+        delete a
+        state CSAS_B_0 ERROR
+        says was deleted < EXPLAIN CSAS_B_0;
+        in x 2 - {"v": 2}
+        out Y
+          2 - {"V":2}
+        delete Y
+        in x 3 - {"v": 3}
+        "#,
+    );
+}
+
+#[test]
+fn statements_are_answered_as_ksqldb_does() {
+    check(
+        r#"
+        > CREATE STREAM a (k STRING KEY, v DECIMAL(4, 2)) WITH (kafka_topic='t', value_format='JSON', partitions=3);
+        says "@type":"streams","streams":[{"type":"STREAM","name":"A","topic":"t","keyFormat":"KAFKA","valueFormat":"JSON","isWindowed":false}] < SHOW STREAMS;
+        says "@type":"currentStatus" < CREATE STREAM b AS SELECT * FROM a;
+        says "id":"CSAS_B_0" < SHOW QUERIES;
+        says "sinkKafkaTopics":["B"] < LIST QUERIES;
+        says {"name":"V","schema":{"fields":null,"memberSchema":null,"parameters":{"precision":4,"scale":2},"type":"DECIMAL"}} < DESCRIBE a;
+        says "partitions":3 < DESCRIBE b EXTENDED;
+        says "name":"t","replicaInfo":[1,1,1] < SHOW TOPICS;
+        says "executionPlan":" < EXPLAIN SELECT * FROM a EMIT CHANGES;
+        says "name":"UCASE" < SHOW FUNCTIONS;
+        says "name":"x","value":"7" < DEFINE x = '7'; SHOW VARIABLES;
+        says "type":"STRUCT" < CREATE TYPE point AS STRUCT<x INT>; SHOW TYPES;
+        says warning_entity < CREATE STREAM IF NOT EXISTS a (v INT) WITH (kafka_topic='t', value_format='JSON');
+        says assert_topic < ASSERT TOPIC t WITH (PARTITIONS=3);
+        ! unknown-property SET 'no.such' = '1';
         "#,
     );
 }

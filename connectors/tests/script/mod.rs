@@ -155,6 +155,24 @@ impl Player {
             }
             "pull" => assert_eq!(self.pull(rest), expected, "{context}"),
             "push" => assert_eq!(self.push(rest), expected, "{context}"),
+            "delete" => self.delete(rest),
+            "state" => {
+                let (id, want) = rest.split_once(' ').expect("an id and a state");
+                let has = |player: &Player| {
+                    let states = player.node().query_metrics();
+                    states.iter().any(|(query, state, ..)| query == id && state == want)
+                };
+                let looks = (0..TRIES).any(|_| {
+                    std::thread::sleep(Duration::from_millis(1));
+                    has(self)
+                });
+                assert!(looks, "{context}\n{}", self.queries());
+            }
+            "says" => {
+                let (text, statement) = rest.split_once(" < ").expect("a text and a statement");
+                let got = self.answer(statement);
+                assert!(got.contains(text), "{context}\n{got}");
+            }
             "restart" => self.restart(),
             "crash" => self.crash(),
             other => panic!("no such line: {other}"),
@@ -176,6 +194,25 @@ impl Player {
         let executed = self.session.as_mut().expect("open").execute(text, &ctx);
         if let Some(e) = executed.error {
             panic!("{context}\n{}", e.error.render(&e.statement));
+        }
+    }
+
+    /// The answers to a statement as clients get them.
+    fn answer(&mut self, text: &str) -> String {
+        let ctx = self.context();
+        let executed = self.session.as_mut().expect("open").execute(text, &ctx);
+        if let Some(e) = executed.error {
+            panic!("{}", e.error.render(&e.statement));
+        }
+        serde_json::to_string(&executed.answers).expect("answers are plain data")
+    }
+
+    /// Deletes a topic as a Kafka client would.
+    fn delete(&mut self, topic: &str) {
+        let broker = self.node().broker();
+        if let Some(topic) = broker.topic(topic) {
+            let ticket = broker.delete_topic(topic.id).expect("deleted");
+            broker.wait_durable(ticket).expect("durable");
         }
     }
 
