@@ -27,11 +27,8 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(crate) fn row(&self, i: usize) -> &[u8] {
+        debug_assert!(i < self.len, "row {i} of {}", self.len);
         match &self.rows {
             Some(rows) => rows.row(i).data(),
             None => &[],

@@ -291,7 +291,7 @@ impl Builder<'_> {
                 let sink = Sink::new(plan, &step.schema, step.relation, windowed, holds, state)?;
                 Ok((Box::new(sink), id))
             }
-            _ => operators::stateful(step, &input, &mut |kind, cached| {
+            _ => operators::stateful(step, &input, cache, &mut |kind, cached| {
                 self.state(kind, if cached { cache } else { 0 })
             }),
         }

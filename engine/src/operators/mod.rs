@@ -2,8 +2,10 @@
 //!
 //! Each file opens with what the operator does, when it emits, its state's key layout, its invariants.
 
+mod group;
 mod filter;
 mod flat_map;
+mod join;
 mod project;
 mod record_time;
 mod select_key;
@@ -17,13 +19,16 @@ use arrow::compute::{filter_record_batch, nullif};
 use arrow::datatypes::DataType;
 use millstream_sql::expr::{Compiled, EvalContext, Expr, RowErrors, compile};
 use millstream_sql::plan::{Op, Step};
+use millstream_sql::syntax::ast::WindowKind;
 use millstream_sql::types::Schema;
 
 pub use record_time::RecordTime;
 pub use source::pseudo_column;
 
+use group::{Aggregate, SessionAggregate};
 pub(crate) use filter::Filter;
 pub(crate) use flat_map::FlatMap;
+use join::{ForeignKeyJoin, StreamStreamJoin, StreamTableJoin, TableTableJoin};
 pub(crate) use project::Project;
 pub(crate) use select_key::SelectKey;
 pub(crate) use sink::Sink;
@@ -52,6 +57,11 @@ impl Exprs {
             types.push(expr.typed()?.to_arrow());
         }
         Ok(Exprs { compiled, types })
+    }
+
+    /// No expressions.
+    pub(crate) fn none() -> Self {
+        Exprs { compiled: vec![], types: vec![] }
     }
 
     pub(crate) fn types(&self) -> &[DataType] {
@@ -95,13 +105,47 @@ pub(crate) fn keep_only(columns: &[ArrayRef], keep: &BooleanBuffer) -> Result<Ve
 /// Gives an operator its state: kind, and whether the store caches what is read.
 pub(crate) type OpenState<'a> = dyn FnMut(&'static str, bool) -> Result<(OperatorId, StateStore)> + 'a;
 
-/// Builds the aggregates and joins.
+/// Builds the aggregates and joins; `cache` is what each may hold in memory.
 pub(crate) fn stateful<'s>(
     step: &Step,
-    _input: &dyn Fn(usize) -> Result<&'s Step>,
-    _open: &mut OpenState<'_>,
+    input: &dyn Fn(usize) -> Result<&'s Step>,
+    cache: usize,
+    open: &mut OpenState<'_>,
 ) -> Result<(Box<dyn Operator>, Option<OperatorId>)> {
-    match &step.op {
-        other => Err(EngineError::Shape(format!("no such operator: {other:?}"))),
-    }
+    let built: (Box<dyn Operator>, OperatorId) = match &step.op {
+        Op::Aggregate(plan) => {
+            let (schema, of) = (&input(0)?.schema, &step.schema);
+            let (id, store) = open("Aggregate", false)?;
+            let session = plan.window.as_ref().is_some_and(|w| matches!(w.kind, WindowKind::Session { .. }));
+            if session {
+                (Box::new(SessionAggregate::new(plan, schema, of, store, cache)?), id)
+            } else {
+                (Box::new(Aggregate::new(plan, schema, of, store, cache)?), id)
+            }
+        }
+        Op::StreamStreamJoin(plan) => {
+            let (id, store) = open("StreamStreamJoin", false)?;
+            (Box::new(StreamStreamJoin::new(plan, [step, input(0)?, input(1)?], store)?), id)
+        }
+        Op::StreamTableJoin { kind } => {
+            let (id, store) = open("StreamTableJoin", true)?;
+            (Box::new(StreamTableJoin::new(*kind, [step, input(0)?, input(1)?], store)?), id)
+        }
+        Op::TableTableJoin { kind } => {
+            let (id, store) = open("TableTableJoin", true)?;
+            (Box::new(TableTableJoin::new(*kind, [step, input(0)?, input(1)?], store)?), id)
+        }
+        Op::ForeignKeyJoin { kind, foreign_key } => {
+            let (id, store) = open("ForeignKeyJoin", true)?;
+            let steps = [step, input(0)?, input(1)?];
+            (Box::new(ForeignKeyJoin::new(*kind, foreign_key, steps, store)?), id)
+        }
+        other => return Err(EngineError::Shape(format!("{} has no state", step_kind(other)))),
+    };
+    Ok((built.0, Some(built.1)))
+}
+
+fn step_kind(op: &Op) -> String {
+    let shown = format!("{op:?}");
+    shown.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
 }

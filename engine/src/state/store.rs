@@ -16,7 +16,9 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::{Delta, DeltaBuilder, SharedBackend, StateError};
+#[cfg(test)]
+use super::Delta;
+use super::{DeltaBuilder, SharedBackend, StateError};
 use crate::io::Epoch;
 
 /// A value as stores hand it out; cheap to clone.
@@ -322,7 +324,8 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     vec![u8::MAX; 64]
 }
 
-/// Applies a payload to `backend` as the journal's replay would; for tests and recovery.
+/// Applies a payload to `backend` as the journal's replay would.
+#[cfg(test)]
 pub(crate) fn apply_payload(
     backend: &SharedBackend,
     payload: &bytes::Bytes,
