@@ -8,7 +8,7 @@
 
 mod script;
 
-use script::{check, check_once};
+use script::{check, check_in_directory, check_once};
 
 #[test]
 fn a_filter_runs_over_restarts() {
@@ -233,6 +233,40 @@ fn statements_are_answered_as_ksqldb_does() {
         says warning_entity < CREATE STREAM IF NOT EXISTS a (v INT) WITH (kafka_topic='t', value_format='JSON');
         says assert_topic < ASSERT TOPIC t WITH (PARTITIONS=3);
         ! unknown-property SET 'no.such' = '1';
+        "#,
+    );
+}
+
+#[test]
+fn a_directory_is_opened_again() {
+    check_in_directory(
+        r#"
+        > SET 'auto.offset.reset' = 'earliest';
+        > CREATE STREAM a (k STRING KEY, v INT) WITH (kafka_topic='a', value_format='JSON', partitions=1);
+        > CREATE TABLE t (k STRING PRIMARY KEY, w INT) WITH (kafka_topic='t', value_format='JSON', partitions=1);
+        > CREATE TABLE u AS SELECT k, w + 1 AS w FROM t;
+        > CREATE STREAM b AS SELECT k, v FROM a WHERE v > 0;
+        in a 1 x {"v": 1}
+        in t 1 x {"w": 1}
+        out B
+          1 x {"V":1}
+        out U
+          1 x {"W":2}
+        restart
+        pull SELECT * FROM u WHERE k = 'x';
+          ["x",2]
+        in t 2 x {"w": 5}
+        crash
+        out U
+          2 x {"W":6}
+        in t 3 x -
+        out U
+          3 x -
+        crash
+        pull SELECT * FROM u;
+        in a 2 x {"v": 2}
+        out B
+          2 x {"V":2}
         "#,
     );
 }

@@ -51,8 +51,19 @@ impl Wakes for NoWakes {
     fn wake(&self, _key: WakeKey) {}
 }
 
+/// Plays the script in a real directory, with RocksDB for the state.
+#[track_caller]
+pub(crate) fn check_in_directory(script: &str) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut player = Player { directory: Some(directory), ..Player::closed() };
+    player.open();
+    player.play(script, None);
+}
+
 struct Player {
     disk: Arc<MemDisk>,
+    /// Used instead of `disk` if there is one.
+    directory: Option<tempfile::TempDir>,
     node: Option<Arc<Node>>,
     session: Option<Session>,
     /// What SET says; a new session after a restart is told again.
@@ -64,16 +75,21 @@ struct Player {
 
 impl Player {
     fn new() -> Player {
-        let mut player = Player {
+        let mut player = Player::closed();
+        player.open();
+        player
+    }
+
+    fn closed() -> Player {
+        Player {
             disk: Arc::new(MemDisk::new()),
+            directory: None,
             node: None,
             session: None,
             properties: BTreeMap::new(),
             seen: BTreeMap::new(),
             crashes: 0,
-        };
-        player.open();
-        player
+        }
     }
 
     fn open(&mut self) {
@@ -83,8 +99,22 @@ impl Player {
             ..NodeConfig::default()
         };
         let clock = Arc::new(TestClock(AtomicI64::new(1_000_000 * (self.crashes as i64 + 1))));
-        let place = Place::Disk(self.disk.clone());
-        let node = Node::open_in(place, config, clock, Arc::new(NoWakes)).expect("the node opens");
+        let place = match &self.directory {
+            Some(directory) => Place::Directory(directory.path().join("node")),
+            None => Place::Disk(self.disk.clone()),
+        };
+        // The threads of a node that was only dropped may hold the directory a little longer.
+        let node = (0..TRIES).find_map(|_| {
+            let node = Node::open_in(place.clone(), config.clone(), clock.clone(), Arc::new(NoWakes));
+            match node {
+                Err(e) if self.directory.is_some() && e.to_string().contains("in use") => {
+                    std::thread::sleep(Duration::from_millis(5));
+                    None
+                }
+                opened => Some(opened.expect("the node opens")),
+            }
+        });
+        let node = node.expect("the directory becomes free");
         self.session = Some(node.session());
         self.node = Some(node);
     }
