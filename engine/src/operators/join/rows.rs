@@ -365,7 +365,8 @@ impl JoinRows {
             })
             .collect();
         let decoded = self.keys.decode(&stored.rows)?;
-        let side = |s: usize, i: usize| inputs[s].as_ref().map(|r| r.key_columns()[i].clone());
+        // A foreign-key join's right side has another key; no result takes it.
+        let side = |s: usize, i: usize| inputs[s].as_ref()?.key_columns().get(i).cloned();
         (0..self.key_len)
             .map(|i| choose([side(0, i), side(1, i), decoded.get(i).cloned()], &places))
             .collect()
@@ -427,9 +428,11 @@ fn choose(sources: [Option<ArrayRef>; 3], places: &[(usize, usize)]) -> Result<A
         let places: UInt32Array = places.iter().map(|(_, row)| *row as u32).collect();
         return Ok(take(source.as_ref(), &places, None)?);
     }
+    let mut used = [false; 3];
+    places.iter().for_each(|(source, _)| used[*source] = true);
     let mut number = [0; 3];
     let mut arrays = Vec::with_capacity(3);
-    for (i, source) in sources.iter().enumerate() {
+    for (i, source) in sources.iter().enumerate().filter(|(i, _)| used[*i]) {
         number[i] = arrays.len();
         arrays.extend(source.as_deref());
     }
