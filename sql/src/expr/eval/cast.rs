@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Float64Array, Int32Array,
-    Int64Array, ListArray, MapArray, StringViewArray, StructArray, Time32MillisecondArray,
-    TimestampMillisecondArray, new_null_array,
+    Int64Array, ListArray, MapArray, StringViewArray, StringViewBuilder, StructArray,
+    Time32MillisecondArray, TimestampMillisecondArray, new_null_array,
 };
 use arrow::compute::cast as arrow_cast;
 use arrow::datatypes::{
@@ -104,6 +104,7 @@ pub(crate) fn cast(array: &ArrayRef, from: &SqlType, to: &SqlType) -> (ArrayRef,
             let a = array.as_primitive::<Date32Type>();
             total(Arc::new(a.unary::<_, TimestampMillisecondType>(|v| i64::from(v) * java::DAY_MS)))
         }
+        (Int | Bigint, String) => total(integers(array)),
         (_, String) => {
             let text = (0..array.len()).map(|i| array.is_valid(i).then(|| text(array, i)));
             total(Arc::new(text.collect::<StringViewArray>()))
@@ -114,6 +115,19 @@ pub(crate) fn cast(array: &ArrayRef, from: &SqlType, to: &SqlType) -> (ArrayRef,
         (Struct(a), Struct(b)) => cast_struct(array.as_struct(), a, b),
         _ => total(new_null_array(&to.to_arrow(), array.len())),
     }
+}
+
+fn integers(array: &ArrayRef) -> ArrayRef {
+    let mut out = StringViewBuilder::with_capacity(array.len());
+    let mut digits = itoa::Buffer::new();
+    match array.as_primitive_opt::<Int64Type>() {
+        Some(a) => a.iter().for_each(|v| out.append_option(v.map(|v| digits.format(v)))),
+        None => array
+            .as_primitive::<Int32Type>()
+            .iter()
+            .for_each(|v| out.append_option(v.map(|v| digits.format(v)))),
+    }
+    Arc::new(out.finish())
 }
 
 fn from_decimal(array: &ArrayRef, to: &SqlType) -> (ArrayRef, Errors) {

@@ -68,9 +68,15 @@ pub(crate) fn compare(op: CompareOp, left: &Value, right: &Value, len: usize) ->
         IsNotDistinctFrom => cmp::not_distinct(&l, &r),
     };
     let answer = answer.expect("the binder gives both sides of a comparison one type");
-    match answer.nulls() {
+    let answer = match answer.nulls() {
         None => answer.values().clone(),
         Some(nulls) => answer.values() & nulls.inner(),
+    };
+    // Two constants give one answer, for however many places were asked.
+    match (answer.len() == len, answer.len() == 1 && answer.value(0)) {
+        (true, _) => answer,
+        (false, true) => BooleanBuffer::new_set(len),
+        (false, false) => BooleanBuffer::new_unset(len),
     }
 }
 

@@ -47,10 +47,15 @@ pub(crate) enum Rounding {
 
 /// The value at another scale; `None` when it overflows or, for `Exact`, would lose digits.
 pub(crate) fn rescale(value: i256, from: i32, to: i32, rounding: Rounding) -> Option<i256> {
-    if to >= from {
-        return value.checked_mul(power_of_ten((to - from) as u32)?);
+    if value == i256::ZERO {
+        return Some(value);
     }
-    let Some(divisor) = power_of_ten((from - to) as u32) else {
+    let places = i64::from(to) - i64::from(from);
+    let power = u32::try_from(places.unsigned_abs()).ok().and_then(power_of_ten);
+    if places >= 0 {
+        return value.checked_mul(power?);
+    }
+    let Some(divisor) = power else {
         return (rounding != Rounding::Exact).then_some(i256::ZERO);
     };
     divide(value, divisor, rounding)
@@ -133,13 +138,16 @@ pub(crate) fn to_text(value: i256, scale: i32) -> String {
 /// The nearest double. Exact division where both sides are exact, else through the digits.
 pub(crate) fn to_double(value: i256, scale: i32) -> f64 {
     const EXACT: i128 = 1 << 53;
+    if value == i256::ZERO {
+        return 0.0;
+    }
     if let Some(small) = value.to_i128()
         && small.abs() < EXACT
         && (0..=22).contains(&scale)
     {
         return small as f64 / 10f64.powi(scale);
     }
-    format!("{value}e{}", -scale).parse().unwrap_or(f64::NAN)
+    format!("{value}e{}", -i64::from(scale)).parse().unwrap_or(f64::NAN)
 }
 
 /// The integer part, wrapped to 64 bits as `BigDecimal.longValue` does.

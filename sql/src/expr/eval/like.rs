@@ -58,10 +58,47 @@ enum Part {
 
 /// A pattern read once.
 #[derive(Debug)]
-struct Pattern(Vec<Part>);
+enum Pattern {
+    /// Plain text with `%` at most at its ends: what the text starts with, ends with or contains.
+    Plain {
+        start: bool,
+        end: bool,
+        text: String,
+    },
+    Parts(Vec<Part>),
+}
 
 impl Pattern {
     fn new(text: &str, escape: Option<char>) -> Self {
+        let parts = Self::parts(text, escape);
+        let anchored = |part: Option<&Part>| part != Some(&Part::Any);
+        let (start, end) = (anchored(parts.first()), anchored(parts.last()));
+        let from = usize::from(!start);
+        let to = parts.len().saturating_sub(usize::from(!end)).max(from);
+        let chars = parts[from.min(parts.len())..to.min(parts.len())].iter();
+        let plain: Option<String> = chars
+            .map(|part| match part {
+                Part::Char(c) => Some(*c),
+                _ => None,
+            })
+            .collect();
+        match plain {
+            Some(text) => Pattern::Plain { start, end, text },
+            None => Pattern::Parts(parts),
+        }
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Pattern::Plain { start: true, end: true, text: t } => text == t,
+            Pattern::Plain { start: true, end: false, text: t } => text.starts_with(t.as_str()),
+            Pattern::Plain { start: false, end: true, text: t } => text.ends_with(t.as_str()),
+            Pattern::Plain { start: false, end: false, text: t } => text.contains(t.as_str()),
+            Pattern::Parts(parts) => search(parts, text),
+        }
+    }
+
+    fn parts(text: &str, escape: Option<char>) -> Vec<Part> {
         let mut parts = Vec::with_capacity(text.len());
         let mut chars = text.chars();
         while let Some(c) = chars.next() {
@@ -73,38 +110,37 @@ impl Pattern {
                 c => Part::Char(c),
             });
         }
-        Self(parts)
+        parts
     }
+}
 
-    /// Greedy matching that goes back only to the last `%`, so its cost is at most the product of
-    /// both lengths.
-    fn matches(&self, text: &str) -> bool {
-        let parts = &self.0;
-        let (mut at, mut part) = (0, 0);
-        let mut retry: Option<(usize, usize)> = None;
-        loop {
-            let next = text[at..].chars().next();
-            match parts.get(part) {
-                Some(Part::Any) => {
-                    part += 1;
-                    retry = Some((at, part));
-                    continue;
-                }
-                Some(Part::One) if next.is_some() => {}
-                Some(Part::Char(c)) if next == Some(*c) => {}
-                None if next.is_none() => return true,
-                _ => {
-                    let Some((from, after)) = retry else { return false };
-                    let Some(skipped) = text[from..].chars().next() else { return false };
-                    at = from + skipped.len_utf8();
-                    part = after;
-                    retry = Some((at, after));
-                    continue;
-                }
+/// Greedy matching that goes back only to the last `%`, so its cost is at most the product of
+/// both lengths.
+fn search(parts: &[Part], text: &str) -> bool {
+    let (mut at, mut part) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    loop {
+        let next = text[at..].chars().next();
+        match parts.get(part) {
+            Some(Part::Any) => {
+                part += 1;
+                retry = Some((at, part));
+                continue;
             }
-            at += next.map_or(0, char::len_utf8);
-            part += 1;
+            Some(Part::One) if next.is_some() => {}
+            Some(Part::Char(c)) if next == Some(*c) => {}
+            None if next.is_none() => return true,
+            _ => {
+                let Some((from, after)) = retry else { return false };
+                let Some(skipped) = text[from..].chars().next() else { return false };
+                at = from + skipped.len_utf8();
+                part = after;
+                retry = Some((at, after));
+                continue;
+            }
         }
+        at += next.map_or(0, char::len_utf8);
+        part += 1;
     }
 }
 

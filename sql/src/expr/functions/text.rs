@@ -7,8 +7,9 @@ use arrow::array::{ArrayRef, AsArray, StringViewBuilder};
 use std::hash::{BuildHasher, RandomState};
 
 use super::numbers::next_random;
-use super::typed::{I, List, MapOf, Opt, S, Y, f1, f2, f3, f4, rows, some};
+use super::typed::{I, List, MapOf, Opt, S, Y, f1, f2, f3, f4, rows, some, w1, w2, w3};
 use super::{Call, Kernel, Library};
+use crate::expr::eval::Outcome;
 
 pub(super) fn add(lib: &mut Library) {
     lib.category("STRING");
@@ -29,15 +30,6 @@ pub(super) fn add(lib: &mut Library) {
 /// Length in UTF-16 code units.
 pub(super) fn utf16_len(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.encode_utf16().count() }
-}
-
-/// The code units from `from` up to `to`; a surrogate cut in half becomes a replacement character.
-pub(super) fn utf16_slice(text: &str, from: usize, to: usize) -> String {
-    if text.is_ascii() {
-        return text[from.min(text.len())..to.min(text.len())].to_owned();
-    }
-    let units: Vec<u16> = text.encode_utf16().skip(from).take(to.saturating_sub(from)).collect();
-    String::from_utf16_lossy(&units)
 }
 
 fn basics(lib: &mut Library) {
@@ -73,22 +65,26 @@ fn basics(lib: &mut Library) {
     lib.add(
         "INITCAP",
         "Each word with a capital and the rest in lower case.",
-        [("S -> S", f1::<S, S>(|text| some(initcap(text))))],
+        [(
+            "S -> S",
+            w1::<S>(|text, out| {
+                initcap(text, out);
+                some(())
+            }),
+        )],
     );
-    lib.add(
-        "LCASE",
-        "The text in lower case.",
-        [("S -> S", f1::<S, S>(|t| some(t.to_lowercase())))],
-    );
-    lib.add(
-        "UCASE",
-        "The text in upper case.",
-        [("S -> S", f1::<S, S>(|t| some(t.to_uppercase())))],
-    );
+    lib.add("LCASE", "The text in lower case.", [("S -> S", case(false))]);
+    lib.add("UCASE", "The text in upper case.", [("S -> S", case(true))]);
     lib.add(
         "TRIM",
         "The text without blanks and control characters at both ends.",
-        [("S -> S", f1::<S, S>(|t| some(t.trim_matches(|c: char| c <= ' ').to_owned())))],
+        [(
+            "S -> S",
+            w1::<S>(|text, out| {
+                out.push_str(text.trim_matches(|c: char| c <= ' '));
+                some(())
+            }),
+        )],
     );
     lib.add(
         "LEN",
@@ -101,14 +97,14 @@ fn basics(lib: &mut Library) {
     lib.add(
         "REPLACE",
         "The text with every occurrence of the second text replaced by the third.",
-        [("S, S, S -> S", f3::<S, S, S, S>(|text, old, new| some(text.replace(old, new))))],
+        [("S, S, S -> S", w3::<S, S, S>(replace))],
     );
     lib.add(
         "SUBSTRING",
         "The part from a position, counted from 1 or from the end, of a length.",
         [
-            ("S, I -> S", f2::<S, I, S>(|t, from| some(substring(t, from, None)))),
-            ("S, I, I -> S", f3::<S, I, I, S>(|t, from, n| some(substring(t, from, Some(n))))),
+            ("S, I -> S", w2::<S, I>(|t, from, out| substring(t, from, None, out))),
+            ("S, I, I -> S", w3::<S, I, I>(|t, from, n, out| substring(t, from, Some(n), out))),
             ("Y, I -> Y", f2::<Y, I, Y>(|b, from| some(part(b, from, None)))),
             ("Y, I, I -> Y", f3::<Y, I, I, Y>(|b, from, n| some(part(b, from, Some(n))))),
         ],
@@ -124,9 +120,45 @@ fn range(len: usize, from: i32, count: Option<i32>) -> (usize, usize) {
     (start as usize, end as usize)
 }
 
-fn substring(text: &str, from: i32, count: Option<i32>) -> String {
-    let (start, end) = range(utf16_len(text), from, count);
-    utf16_slice(text, start, end)
+fn substring(text: &str, from: i32, count: Option<i32>, out: &mut String) -> Outcome<()> {
+    if text.is_ascii() {
+        let (start, end) = range(text.len(), from, count);
+        out.push_str(&text[start..end]);
+        return some(());
+    }
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let (start, end) = range(units.len(), from, count);
+    out.push_str(&String::from_utf16_lossy(&units[start..end]));
+    some(())
+}
+
+fn case(upper: bool) -> Kernel {
+    w1::<S>(move |text, out| {
+        match (text.is_ascii(), upper) {
+            (true, true) => {
+                out.push_str(text);
+                out.make_ascii_uppercase();
+            }
+            (true, false) => {
+                out.push_str(text);
+                out.make_ascii_lowercase();
+            }
+            (false, true) => out.push_str(&text.to_uppercase()),
+            (false, false) => out.push_str(&text.to_lowercase()),
+        }
+        some(())
+    })
+}
+
+fn replace(text: &str, old: &str, new: &str, out: &mut String) -> Outcome<()> {
+    let mut last = 0;
+    for (at, _) in text.match_indices(old) {
+        out.push_str(&text[last..at]);
+        out.push_str(new);
+        last = at + old.len();
+    }
+    out.push_str(&text[last..]);
+    some(())
 }
 
 fn part(bytes: &[u8], from: i32, count: Option<i32>) -> Vec<u8> {
@@ -154,8 +186,7 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf16(&units).ok()
 }
 
-fn initcap(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+fn initcap(text: &str, out: &mut String) {
     let mut fresh = true;
     for c in text.chars() {
         if fresh {
@@ -165,7 +196,6 @@ fn initcap(text: &str) -> String {
         }
         fresh = c.is_whitespace();
     }
-    out
 }
 
 fn concat_text() -> Kernel {

@@ -299,3 +299,39 @@ adapter!(f3: A a x 0, B2 b y 1, C c z 2);
 adapter!(f4: A a x 0, B2 b y 1, C c z 2, E e w 3);
 adapter!(f5: A a x 0, B2 b y 1, C c z 2, E e w 3, F f5 v 4);
 adapter!(f6: A a x 0, B2 b y 1, C c z 2, E e w 3, F f5 v 4, G g u 5);
+
+macro_rules! writer {
+    ($name:ident: $($arg:ident $col:ident $item:ident $i:tt),*) => {
+        /// As its namesake without `w`, for STRING results written into a buffer that is reused.
+        pub(crate) fn $name<$($arg: Arg + 'static),*>(
+            f: impl for<'a> Fn($($arg::Item<'a>,)* &mut String) -> Outcome<()> + Send + Sync + 'static,
+        ) -> Kernel {
+            Box::new(move |call: &mut Call<'_, '_>| {
+                let args = std::mem::take(&mut call.args);
+                $(let $col = $arg::open(&args[$i]);)*
+                let mut out = StringViewBuilder::with_capacity(call.rows);
+                let mut text = String::new();
+                let one = |row: usize, text: &mut String| -> Outcome<()> {
+                    $(let Some($item) = $arg::read(&$col, row) else { return Ok(None) };)*
+                    f($($item,)* text)
+                };
+                for row in 0..call.rows {
+                    text.clear();
+                    match one(row, &mut text) {
+                        Ok(Some(())) => out.append_value(&text),
+                        Ok(None) => out.append_null(),
+                        Err(message) => {
+                            out.append_null();
+                            call.run.fail(row, message);
+                        }
+                    }
+                }
+                Arc::new(out.finish())
+            })
+        }
+    };
+}
+
+writer!(w1: A a x 0);
+writer!(w2: A a x 0, B2 b y 1);
+writer!(w3: A a x 0, B2 b y 1, C c z 2);

@@ -6,6 +6,7 @@
 //! The sample has three rows: ordinary values, NULL everywhere, and edges.
 
 mod binding;
+mod edges;
 mod functions;
 mod operators;
 
