@@ -38,6 +38,8 @@ fn named_crates(manifest: &str) -> BTreeSet<String> {
             let name = line.split(['.', '=', ' ']).next().unwrap_or_default();
             match name.strip_prefix("millstream") {
                 Some("") => named.insert("server".to_owned()),
+                // No code: the feature set that all crates share.
+                Some("-features") => false,
                 Some(rest) => named.insert(rest.trim_start_matches('-').to_owned()),
                 None => false,
             };
