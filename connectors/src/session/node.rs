@@ -42,6 +42,8 @@ const STATE_DIR: &str = "state";
 pub struct NodeConfig {
     pub data_dir: PathBuf,
     pub durability: Durability,
+    /// Size of a preallocated journal file.
+    pub journal_file_bytes: u64,
     /// Of topics created by statements that say nothing else.
     pub default_partitions: u32,
     /// Names the node to clients and in internal topics; ksqlDB's default.
@@ -60,6 +62,7 @@ impl Default for NodeConfig {
         NodeConfig {
             data_dir: PathBuf::from("data"),
             durability: Durability::Fsync,
+            journal_file_bytes: StorageConfig::default().journal_file_bytes,
             default_partitions: 1,
             service_id: "default_".to_owned(),
             start_queries: true,
@@ -163,11 +166,11 @@ impl Node {
             }
             Place::Disk(disk) => disk.clone(),
         };
-        let mut storage = StorageConfig { durability: config.durability, ..StorageConfig::default() };
-        if let Place::Disk(_) = place {
-            // Preallocated files are memory there.
-            storage.journal_file_bytes = 1 << 20;
-        }
+        let storage = StorageConfig {
+            durability: config.durability,
+            journal_file_bytes: config.journal_file_bytes,
+            ..StorageConfig::default()
+        };
         let (broker, recovered) =
             Broker::open(disk, storage, clock.now_ms(), Uuid::new_v4(), both)?;
         let broker = Arc::new(broker);

@@ -96,6 +96,8 @@ impl Player {
         let config = NodeConfig {
             auto_offset_reset: StartAt::Latest,
             consolidate: false,
+            // Preallocated files take memory or time here.
+            journal_file_bytes: 1 << 20,
             ..NodeConfig::default()
         };
         let clock = Arc::new(TestClock(AtomicI64::new(1_000_000 * (self.crashes as i64 + 1))));
