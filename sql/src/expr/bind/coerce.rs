@@ -426,11 +426,12 @@ fn with_text(before: Shape, text: &str) -> Result<Shape> {
     let Some(number) = value::decimal(text) else {
         return Err(not_convertible(text, &ty.to_string()));
     };
-    let whole = literal_text(text, &SqlType::Int)
-        .or_else(|_| literal_text(text, &SqlType::Bigint))
-        .ok()
-        .and_then(|e| e.ty());
-    let read = whole.or_else(|| number.ty()).unwrap_or(SqlType::Double);
+    // Digits alone are an integer; a point or an exponent makes a DECIMAL.
+    let read = match (text.parse::<i32>(), text.parse::<i64>()) {
+        (Ok(_), _) => SqlType::Int,
+        (_, Ok(_)) => SqlType::Bigint,
+        _ => number.ty().unwrap_or(SqlType::Double),
+    };
     let common = types::common_number(ty, &read).unwrap_or(SqlType::Double);
     Ok(match before {
         Shape::Literal(_) => Shape::Literal(common),

@@ -77,6 +77,8 @@ fn types() {
         ("GREATEST(I, D)", "DOUBLE"),
         ("COALESCE(I, L)", "BIGINT"),
         ("ARRAY[I, N]", "ARRAY<DECIMAL(13, 3)>"),
+        ("ARRAY['2e1', L]", "ARRAY<DECIMAL(19, 0)>"),
+        ("ARRAY['2', L]", "ARRAY<BIGINT>"),
         ("TRANSFORM(A, X => CAST(X AS STRING))", "ARRAY<STRING>"),
         ("TRANSFORM(M, (K, V) => LEN(K), (K, V) => D)", "MAP<INTEGER, DOUBLE>"),
         ("ENTRIES(M, true)", "ARRAY<STRUCT<`K` STRING, `V` INTEGER>>"),
