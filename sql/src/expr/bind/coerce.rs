@@ -448,6 +448,10 @@ pub(super) fn for_insert(expr: Expr, ty: &SqlType) -> Result<Expr> {
             &format!("Write a {ty}."),
         )
     };
+    // Elsewhere any literal joins texts; a STRING column takes nothing but texts.
+    if *ty == SqlType::String && expr.ty().is_some_and(|from| from != SqlType::String) {
+        return Err(refused(&expr));
+    }
     match coerce(expr.clone(), ty) {
         Ok(coerced) => return Ok(coerced),
         Err(e) if literal_string(&expr).is_some() => return Err(e),

@@ -112,6 +112,7 @@ fn insert_values_converts_literals() {
         ("'2020-01-01'", Date, Ok("Date32(\"2020-01-01\")")),
         ("NULL", String, Ok("null")),
         ("true", Int, Err("literal-not-convertible")),
+        ("1", String, Err("literal-not-convertible")),
         ("ARRAY[1, NULL]", crate::types::SqlType::array(Bigint), Ok("ARRAY[1, null]")),
     ] {
         let parsed = super::parse_expression(text).expect(text);
