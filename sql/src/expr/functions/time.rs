@@ -67,7 +67,7 @@ fn formatting(lib: &mut Library) {
         "FORMAT_TIMESTAMP",
         "A TIMESTAMP as text by a pattern, in GMT or a time zone.",
         [
-            ("TS, S -> S", f2::<Ts, S, S>(move |ms, text| format_instant(&a, ms, text, Zone::UTC))),
+            ("TS, S -> S", f2::<Ts, S, S>(move |ms, text| format_instant(&a, ms, text, Zone::GMT))),
             (
                 "TS, S, S -> S",
                 f3::<Ts, S, S, S>(move |ms, text, z| format_instant(&b, ms, text, zone(z)?)),
@@ -136,7 +136,7 @@ fn parsing(lib: &mut Library) {
         "PARSE_TIMESTAMP",
         "The TIMESTAMP in a text, by a pattern, in GMT or a time zone.",
         [
-            ("S, S -> TS", f2::<S, S, Ts>(move |text, by| parse_instant(&a, text, by, Zone::UTC))),
+            ("S, S -> TS", f2::<S, S, Ts>(move |text, by| parse_instant(&a, text, by, Zone::GMT))),
             (
                 "S, S, S -> TS",
                 f3::<S, S, S, Ts>(move |text, by, z| parse_instant(&b, text, by, zone(z)?)),

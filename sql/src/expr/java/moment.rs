@@ -100,10 +100,7 @@ impl Moment {
                 return Ok(());
             }
             'z' | 'v' => {
-                out.push_str(&match self.zone {
-                    Zone::Fixed(0) => "UTC".to_owned(),
-                    zone => zone.short_name(self.utc_ms),
-                });
+                out.push_str(&self.zone.short_name(self.utc_ms));
                 return Ok(());
             }
             'O' => {

@@ -13,7 +13,8 @@ pub enum Zone {
 }
 
 impl Zone {
-    pub const UTC: Zone = Zone::Fixed(0);
+    pub const UTC: Zone = Zone::Region(Tz::UTC);
+    pub const GMT: Zone = Zone::Region(Tz::GMT);
 
     /// Reads a zone's name or offset.
     pub fn parse(text: &str) -> Option<Zone> {
@@ -21,13 +22,8 @@ impl Zone {
             return Some(Zone::Fixed(offset));
         }
         for prefix in ["UTC", "GMT", "UT"] {
-            if let Some(rest) = text.strip_prefix(prefix) {
-                if rest.is_empty() {
-                    return Some(Zone::UTC);
-                }
-                if let Some(offset) = parse_offset(rest) {
-                    return Some(Zone::Fixed(offset));
-                }
+            if let Some(offset) = text.strip_prefix(prefix).and_then(parse_offset) {
+                return Some(Zone::Fixed(offset));
             }
         }
         text.parse::<Tz>().ok().map(Zone::Region)
@@ -37,6 +33,7 @@ impl Zone {
     pub fn offset_at(self, utc_ms: i64) -> i32 {
         match self {
             Zone::Fixed(offset) => offset,
+            Zone::UTC | Zone::GMT => 0,
             Zone::Region(tz) => match DateTime::from_timestamp_millis(utc_ms) {
                 Some(at) => tz.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc(),
                 None => 0,
@@ -50,6 +47,7 @@ impl Zone {
         let local_ms = local.and_utc().timestamp_millis();
         let offset = match self {
             Zone::Fixed(offset) => offset,
+            Zone::UTC | Zone::GMT => 0,
             Zone::Region(tz) => match tz.offset_from_local_datetime(&local) {
                 LocalResult::Single(o) | LocalResult::Ambiguous(o, _) => o.fix().local_minus_utc(),
                 LocalResult::None => self.offset_at(local_ms - 86_400_000),

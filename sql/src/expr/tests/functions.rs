@@ -147,6 +147,8 @@ fn times() {
             "FORMAT_TIMESTAMP(TS, 'HH:mm XXX', 'Europe/Berlin')",
             "16:06 +01:00 | null | 01:00 +01:00",
         ),
+        ("FORMAT_TIMESTAMP(TS, 'z VV X')", "GMT GMT Z | null | GMT GMT Z"),
+        ("FORMAT_TIMESTAMP(TS, 'z', 'UTC')", "UTC | null | UTC"),
         ("FORMAT_TIMESTAMP(TS, 'bb')", "null! | null | null!"),
         ("PARSE_DATE('4.3.2021', 'd.M.yyyy') = DT", "true | false | false"),
         ("PARSE_DATE('2021', 'yyyy-MM-dd')", "null!"),
