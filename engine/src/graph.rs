@@ -84,7 +84,7 @@ impl Graph {
             if step.inputs.iter().any(|&input| input >= id) {
                 return Err(EngineError::Shape(format!("step {id} comes before its input")));
             }
-            let (operator, state) = builder.operator(step)?;
+            let (operator, state) = builder.operator(id, step)?;
             nodes.push(Node {
                 name: step.name.clone(),
                 operator,
@@ -209,6 +209,17 @@ fn find_view(dataflow: &Dataflow) -> Option<Vec<StepId>> {
     Some(path)
 }
 
+/// Whether all who read the table of step `id` are joins: they keep it themselves, with old values.
+fn is_held_by_joins(dataflow: &Dataflow, id: StepId) -> bool {
+    let mut readers = dataflow.steps.iter().enumerate().filter(|(_, s)| s.inputs.contains(&id)).peekable();
+    readers.peek().is_some()
+        && readers.all(|(at, reader)| match reader.op {
+            Op::StreamTableJoin { .. } | Op::TableTableJoin { .. } | Op::ForeignKeyJoin { .. } => true,
+            Op::Project { .. } | Op::SelectKey { .. } => is_held_by_joins(dataflow, at),
+            _ => false,
+        })
+}
+
 /// Which key column of its input each key column of a stateless step is.
 fn key_origin(step: &Step) -> Option<Vec<usize>> {
     match &step.op {
@@ -249,7 +260,7 @@ impl Builder<'_> {
         Ok(self.node.store(&self.dataflow.query_id, &name, cache)?)
     }
 
-    fn operator(&mut self, step: &Step) -> Result<Built> {
+    fn operator(&mut self, id: StepId, step: &Step) -> Result<Built> {
         let dataflow = self.dataflow;
         let input = |i: usize| {
             step.inputs
@@ -261,8 +272,8 @@ impl Builder<'_> {
         let stateless = |operator: Box<dyn Operator>| Ok((operator, None));
         match &step.op {
             Op::Source(plan) => {
-                let state =
-                    if plan.materialize { Some(self.state("Source", cache)?) } else { None };
+                let holds = plan.materialize && !is_held_by_joins(dataflow, id);
+                let state = if holds { Some(self.state("Source", cache)?) } else { None };
                 let (id, state) = state.unzip();
                 Ok((Box::new(Source::new(plan, &step.schema, state)?), id))
             }

@@ -34,8 +34,8 @@ use millstream_sql::plan::Step;
 use millstream_sql::syntax::ast::JoinKind;
 
 use super::rows::{
-    Change, Inputs, JoinKeys, JoinRows, Joined, KeyAt, KeyBytes, Side, Slots, Version, consolidated,
-    gather, is_padded, merged,
+    Change, Inputs, JoinKeys, JoinRows, Joined, KeyAt, KeyBytes, Side, Slots, Version,
+    consolidated, gather, is_padded, merged,
 };
 use crate::error::Result;
 use crate::operator::{Ctx, Operator};
@@ -103,8 +103,7 @@ impl ForeignKeyJoin {
         stored: &[Option<Value>],
         eval: &EvalContext,
     ) -> Result<KeyBytes> {
-        let versions =
-            stored.iter().map(Version::maybe_stored).collect::<Result<Vec<_>>>()?;
+        let versions = stored.iter().map(Version::maybe_stored).collect::<Result<Vec<_>>>()?;
         let bytes: Vec<Option<&[u8]>> = versions.iter().map(|v| v.map(|v| v.bytes)).collect();
         let (values, present) = self.rows.values[0].decode_optional(&bytes)?;
         let columns = key_columns.iter().cloned().chain(values).collect();
@@ -188,12 +187,14 @@ impl ForeignKeyJoin {
 impl Operator for ForeignKeyJoin {
     fn step(&mut self, inputs: &[&[Rows]], ctx: &mut Ctx<'_>) -> Result<Vec<Rows>> {
         let inputs = gather(inputs)?;
-        let side_keys = |s: usize, of: &JoinKeys| inputs[s].as_ref().map(|r| of.encode(r)).transpose();
+        let side_keys =
+            |s: usize, of: &JoinKeys| inputs[s].as_ref().map(|r| of.encode(r)).transpose();
         let keys = [side_keys(0, &self.rows.keys)?, side_keys(1, &self.right_keys)?];
         let values = self.rows.encode_values(&inputs)?;
         let new_foreign = match &inputs[0] {
             Some(rows) => {
-                let (found, errors) = self.foreign_keys(&rows.columns, rows.present.as_ref(), &ctx.eval())?;
+                let (found, errors) =
+                    self.foreign_keys(&rows.columns, rows.present.as_ref(), &ctx.eval())?;
                 ctx.report(errors, &rows.triggers);
                 Some(found)
             }
@@ -210,7 +211,9 @@ impl Operator for ForeignKeyJoin {
             let Some(key) = keys[0].as_ref().and_then(|k| k.get(row)) else { continue };
             if lefts.number(key) == left.len() {
                 let version = Version::maybe_stored(&known.left[row])?;
-                left.push(version.map(|version| Referring { version, foreign_key: old_foreign(row) }));
+                left.push(
+                    version.map(|version| Referring { version, foreign_key: old_foreign(row) }),
+                );
             }
             let new = new_foreign.as_ref().and_then(|k| k.get(row));
             for key in old_foreign(row).into_iter().chain(new) {
@@ -240,7 +243,8 @@ impl Operator for ForeignKeyJoin {
 
         let mut changes: Vec<Change<'_>> = Vec::new();
         for (side, row) in merged(&inputs) {
-            let (Some(rows), Some(values)) = (&inputs[side as usize], &values[side as usize]) else {
+            let (Some(rows), Some(values)) = (&inputs[side as usize], &values[side as usize])
+            else {
                 continue;
             };
             let Some(key) = keys[side as usize].as_ref().and_then(|k| k.get(row)) else { continue };
@@ -351,7 +355,8 @@ impl Operator for ForeignKeyJoin {
         let asked: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let key_columns = self.rows.keys.decode(&asked)?;
         // An expression that asks for the time is no foreign key: it would not stay what it was.
-        let foreign = self.stored_foreign_keys(&key_columns, &values, &EvalContext { now_ms: 0 })?;
+        let foreign =
+            self.stored_foreign_keys(&key_columns, &values, &EvalContext { now_ms: 0 })?;
         let mut rights = Slots::default();
         let slots: Vec<Option<usize>> =
             (0..keys.len()).map(|row| Some(rights.number(foreign.get(row)?))).collect();

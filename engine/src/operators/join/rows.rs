@@ -14,9 +14,9 @@ use millstream_sql::plan::Step;
 use millstream_sql::syntax::ast::JoinKind;
 use millstream_sql::types::Schema;
 
-use crate::operators::table::{damaged, from_ordered, ordered, row_of, time_of};
 use crate::codec::{Encoded, RowCodec, all_null};
 use crate::error::{EngineError, Result};
+use crate::operators::table::{damaged, from_ordered, ordered, row_of, time_of};
 use crate::rows::{Millis, OldValues, Rows, TriggersBuilder, Windows, batch};
 use crate::state::Value;
 
@@ -57,7 +57,8 @@ pub(crate) fn gather(inputs: &[&[Rows]]) -> Result<Inputs> {
 
 /// All rows of both sides in the order of their triggers, left before right.
 pub(crate) fn merged(inputs: &Inputs) -> Vec<(Side, usize)> {
-    let orders = Side::BOTH.map(|s| inputs[s as usize].as_ref().map_or(&[][..], |r| &r.triggers.order));
+    let orders =
+        Side::BOTH.map(|s| inputs[s as usize].as_ref().map_or(&[][..], |r| &r.triggers.order));
     let [left, right] = orders;
     let mut out = Vec::with_capacity(left.len() + right.len());
     let (mut l, mut r) = (0, 0);
@@ -263,8 +264,7 @@ impl JoinRows {
     }
 
     pub(crate) fn encode_keys(&self, inputs: &Inputs) -> Result<[Option<KeyBytes>; 2]> {
-        let side =
-            |s: Side| inputs[s as usize].as_ref().map(|r| self.keys.encode(r)).transpose();
+        let side = |s: Side| inputs[s as usize].as_ref().map(|r| self.keys.encode(r)).transpose();
         Ok([side(Side::Left)?, side(Side::Right)?])
     }
 
@@ -315,7 +315,9 @@ impl JoinRows {
         let old = if table {
             Some(OldValues {
                 columns: self.value_columns(inputs, results.iter().map(|c| c.before))?,
-                present: BooleanBuffer::collect_bool(results.len(), |i| results[i].before.is_some()),
+                present: BooleanBuffer::collect_bool(results.len(), |i| {
+                    results[i].before.is_some()
+                }),
             })
         } else {
             None

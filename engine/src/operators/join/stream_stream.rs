@@ -32,7 +32,8 @@ use millstream_sql::plan::{self, Step};
 use millstream_sql::syntax::ast::JoinKind;
 
 use super::rows::{
-    Change, Inputs, JoinRows, Joined, KeyAt, KeyBytes, Side, Slots, Version, gather, is_padded, merged,
+    Change, Inputs, JoinRows, Joined, KeyAt, KeyBytes, Side, Slots, Version, gather, is_padded,
+    merged,
 };
 use crate::error::Result;
 use crate::operator::{Ctx, Operator};
@@ -100,9 +101,8 @@ impl StreamStreamJoin {
         let (before, after) = (plan.before_ms, plan.after_ms);
         let straight = Reach { back: before, ahead: after };
         let mirrored = Reach { back: after, ahead: before };
-        let retention = before
-            .saturating_add(after)
-            .saturating_add(plan.grace_ms.unwrap_or(LEGACY_GRACE_MS));
+        let retention =
+            before.saturating_add(after).saturating_add(plan.grace_ms.unwrap_or(LEGACY_GRACE_MS));
         Ok(StreamStreamJoin {
             rows: JoinRows::new(step, left, right, left)?,
             reach: match plan.kind {
@@ -329,11 +329,13 @@ impl Operator for StreamStreamJoin {
 
         let mut results: Vec<Change<'_>> = Vec::new();
         for (&(side, row), &slot) in order.iter().zip(&slot_of) {
-            let (Some(rows), Some(values)) = (&inputs[side as usize], &values[side as usize]) else {
+            let (Some(rows), Some(values)) = (&inputs[side as usize], &values[side as usize])
+            else {
                 continue;
             };
             let key = slots.keys[slot];
-            let own = Version { time: rows.times[row], bytes: values.row(row), row: Some(row as u32) };
+            let own =
+                Version { time: rows.times[row], bytes: values.row(row), row: Some(row as u32) };
             let result = |time, now| Change {
                 slot,
                 key: KeyAt::Row(side, row),
@@ -347,7 +349,8 @@ impl Operator for StreamStreamJoin {
                 self.pad_closed(&mut waiting, clock.stream_time, (side, row), &mut results);
             }
             let reach = self.reach[side as usize];
-            let from = own.time.saturating_sub(reach.back).max(self.first_seen(&clock, side.other()));
+            let from =
+                own.time.saturating_sub(reach.back).max(self.first_seen(&clock, side.other()));
             let to = own.time.saturating_add(reach.ahead);
             let others = &mut entries[slot][side.other() as usize];
             let first = others.partition_point(|e| e.version.time < from);

@@ -58,7 +58,9 @@ impl Operator for StreamTableJoin {
         };
         let mut results = Vec::new();
         for (side, row) in merged(&inputs) {
-            let (Some(key), Some(rows)) = (key(side, row), &inputs[side as usize]) else { continue };
+            let (Some(key), Some(rows)) = (key(side, row), &inputs[side as usize]) else {
+                continue;
+            };
             let slot = slots.find(key);
             if side == Side::Right {
                 let version = values.as_ref().filter(|_| rows.is_present(row)).map(|v| Version {

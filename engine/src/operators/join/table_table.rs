@@ -79,7 +79,8 @@ impl Operator for TableTableJoin {
         let mut current = first.clone();
         let mut changes = Vec::new();
         for (slot, side, row) in order {
-            let (Some(rows), Some(values)) = (&inputs[side as usize], &values[side as usize]) else {
+            let (Some(rows), Some(values)) = (&inputs[side as usize], &values[side as usize])
+            else {
                 continue;
             };
             let time = rows.times[row];
