@@ -115,7 +115,11 @@ struct Tail {
 
 /// A good record beyond `position` that knew `lsn` to be durable.
 fn later_witness(bytes: &[u8], position: usize, salt: u64, lsn: u64) -> Option<Frame> {
-    let last = bytes.len().checked_sub(FRAME_BYTES)?;
+    const PAGE: [u8; 4096] = [0; 4096];
+    // Files are preallocated: what was never written is zeros, where no frame can begin.
+    let unused = bytes.rchunks_exact(PAGE.len()).take_while(|page| **page == PAGE).count();
+    let used = bytes.len() - unused * PAGE.len();
+    let last = bytes.len().checked_sub(FRAME_BYTES)?.min(used);
     (position..=last).step_by(8).find_map(|at| {
         // The numbers rule nearly every place out before a checksum is needed.
         let frame = Frame::peek(bytes, at)?;
