@@ -143,6 +143,7 @@ impl KafkaClient {
     /// When the node gives none.
     pub fn init_producer_id(&mut self) -> io::Result<(i64, i16)> {
         let mut request = InitProducerIdRequest::default();
+        request.transactional_id = None;
         request.transaction_timeout_ms = 60_000;
         request.producer_id = -1;
         request.producer_epoch = -1;
@@ -165,6 +166,7 @@ impl KafkaClient {
         of_topic.name = StrBytes::from(topic);
         of_topic.partition_data = vec![data];
         let mut request = ProduceRequest::default();
+        request.transactional_id = None;
         request.acks = -1;
         request.timeout_ms = 30_000;
         request.topic_data = vec![of_topic];

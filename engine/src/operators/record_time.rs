@@ -6,7 +6,7 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
-use datafusion::common::ScalarValue;
+use datafusion_common::ScalarValue;
 use millstream_sql::catalog::TimestampColumn;
 use millstream_sql::expr::{Compiled, EvalContext, Expr, RowErrors, compile};
 use millstream_sql::types::{Schema, SqlType};

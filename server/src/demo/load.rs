@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use millstream_connectors::partitioner::partition_of;
 use millstream_storage::log::batch::BatchBuilder;
 use millstream_storage::log::batch::Codec;
 use parking_lot::Mutex;
@@ -103,7 +104,8 @@ pub(super) fn produce(
 
     for (id, name, city) in CUSTOMERS {
         let value = json!({ "NAME": name, "CITY": city }).to_string();
-        producer.send("customers", 0, &[(id.to_owned(), value, clock())])?;
+        let partition = partition_of(id.as_bytes(), PARTITIONS);
+        producer.send("customers", partition, &[(id.to_owned(), value, clock())])?;
     }
     let mut number = 0_u64;
     while !stop.load(Ordering::Relaxed) {

@@ -92,11 +92,17 @@ async fn show(args: &DemoArgs, kafka: SocketAddr, http: SocketAddr) -> io::Resul
 
     let account = Arc::new(Mutex::new(Account::default()));
     let stop = Arc::new(AtomicBool::new(false));
-    let producer = {
+    let mut producer = {
         let (account, stop) = (account.clone(), stop.clone());
         tokio::task::spawn_blocking(move || load::produce(kafka, now_ms, &account, &stop))
     };
-    let shown = view::follow(&client, kafka, &account, Duration::from_secs(args.seconds)).await;
+    let shown = tokio::select! {
+        shown = view::follow(&client, kafka, &account, Duration::from_secs(args.seconds)) => shown,
+        // It only ends by itself when something is wrong.
+        produced = &mut producer => return Err(produced.map_err(io::Error::other)?.err().unwrap_or_else(|| {
+            io::Error::other("the producer stopped too early")
+        })),
+    };
     stop.store(true, Ordering::Relaxed);
     producer.await.map_err(io::Error::other)??;
     shown?;
@@ -133,7 +139,7 @@ async fn create_topics(kafka: SocketAddr) -> io::Result<()> {
         let mut client = KafkaClient::connect(kafka, "millstream-demo")?;
         client.create_topic("payments", load::PARTITIONS)?;
         client.create_topic("orders", load::PARTITIONS)?;
-        client.create_topic("customers", 1)
+        client.create_topic("customers", load::PARTITIONS)
     })
     .await
     .map_err(io::Error::other)?

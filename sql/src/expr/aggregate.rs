@@ -2,7 +2,7 @@
 //!
 //! How they add up is the engine's (`engine/src/operators/aggregate/`).
 
-use datafusion::common::ScalarValue;
+use datafusion_common::ScalarValue;
 
 use super::Expr;
 use crate::error::{ErrorKind, Result, SqlError};

@@ -31,7 +31,7 @@ pub mod value;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use datafusion::common::ScalarValue;
+use datafusion_common::ScalarValue;
 
 pub use aggregate::{
     AggregateCall, AggregateFunction, is_aggregate, resolve_aggregate, supports_table,

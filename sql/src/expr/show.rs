@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use datafusion::common::ScalarValue;
+use datafusion_common::ScalarValue;
 
 use super::{ArithmeticOp, CompareOp, Expr};
 use crate::types::quote;

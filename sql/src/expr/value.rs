@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, new_null_array};
-use datafusion::common::ScalarValue;
+use datafusion_common::ScalarValue;
 
 use crate::error::{ErrorKind, Result, SqlError};
 use crate::expr::eval::decimal::{self, power_of_ten};
@@ -65,7 +65,7 @@ pub(crate) fn decimal(text: &str) -> Option<Expr> {
     Some(Expr::Literal { value, ty: Some(ty) })
 }
 
-fn unsupported(error: datafusion::common::DataFusionError) -> SqlError {
+fn unsupported(error: datafusion_common::DataFusionError) -> SqlError {
     SqlError::new(ErrorKind::Unsupported, error.to_string(), "Write the constant differently.")
 }
 

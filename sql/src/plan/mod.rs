@@ -30,6 +30,7 @@ mod replace;
 mod scope;
 mod session;
 mod suggest;
+mod used;
 mod universe;
 mod windows;
 

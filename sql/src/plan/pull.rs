@@ -3,7 +3,7 @@
 //! The WHERE clause is taken apart for whole-key lookups and window bounds only to read less: it is
 //! also kept whole and checked for every row, so a lookup may find too much but never too little.
 
-use datafusion::common::ScalarValue;
+use datafusion_common::ScalarValue;
 use sqlparser::ast::{BinaryOperator, Expr as Ast, Value};
 
 use crate::catalog::Relation;

@@ -81,14 +81,14 @@ pub(crate) fn accumulator(call: &AggregateCall) -> Result<Box<dyn Accumulator>> 
     let first = || args.first().cloned().ok_or_else(unknown);
     let number = |i: usize| {
         call.constants.get(i).and_then(|c| match c {
-            datafusion::common::ScalarValue::Int32(n) => n.map(i64::from),
-            datafusion::common::ScalarValue::Int64(n) => *n,
+            datafusion_common::ScalarValue::Int32(n) => n.map(i64::from),
+            datafusion_common::ScalarValue::Int64(n) => *n,
             _ => None,
         })
     };
     let flag = |i: usize| {
         call.constants.get(i).is_none_or(|c| {
-            !matches!(c, datafusion::common::ScalarValue::Boolean(Some(false)))
+            !matches!(c, datafusion_common::ScalarValue::Boolean(Some(false)))
         })
     };
     let limit = |n: Option<i64>| n.map_or(usize::MAX, |n| n.max(0) as usize);

@@ -5,7 +5,7 @@
 //! In lists (IN, ARRAY, MAP, CASE) literals also bend: a string literal that reads as a number joins
 //! numbers, any literal joins strings, and constructors bend element by element.
 
-use datafusion::common::ScalarValue;
+use datafusion_common::ScalarValue;
 
 use super::{constant_array, error, type_text};
 use crate::error::{ErrorKind, Result, SqlError};
