@@ -114,7 +114,8 @@ pub const QUERIES: &[Query] = &[
         title: "auction statistics",
         reads: BID,
         is_table: true,
-        sql: "CREATE TABLE result AS SELECT auction, SUBSTRING(dateTime, 1, 10) AS day, COUNT(*) AS n,
+        sql: "CREATE TABLE result WITH (KEY_FORMAT='JSON') AS
+              SELECT auction, SUBSTRING(dateTime, 1, 10) AS day, COUNT(*) AS n,
                   MIN(price) AS lowest, MAX(price) AS highest, AVG(price) AS average,
                   SUM(price) AS total
               FROM bid GROUP BY auction, SUBSTRING(dateTime, 1, 10);",
@@ -124,9 +125,10 @@ pub const QUERIES: &[Query] = &[
         title: "last bid",
         reads: BID,
         is_table: true,
-        sql: "CREATE TABLE result AS SELECT bidder, auction, LATEST_BY_OFFSET(price) AS price,
+        sql: "CREATE TABLE result WITH (KEY_FORMAT='JSON') AS
+              SELECT bidder, auction, LATEST_BY_OFFSET(price) AS price,
                   LATEST_BY_OFFSET(channel) AS channel, LATEST_BY_OFFSET(url) AS url,
-                  LATEST_BY_OFFSET(dateTime) AS at, LATEST_BY_OFFSET(extra) AS extra
+                  LATEST_BY_OFFSET(dateTime) AS dateTime, LATEST_BY_OFFSET(extra) AS extra
               FROM bid GROUP BY bidder, auction;",
     },
     Query {
