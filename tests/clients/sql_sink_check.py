@@ -19,6 +19,8 @@ from kafka import KafkaConsumer
 broker, http = sys.argv[1], sys.argv[2]
 run = uuid.uuid4().hex[:8]
 PAYMENTS = 2000
+# Recent, so that retention keeps it; a second apart.
+START_MS = int(time.time()) * 1000 - PAYMENTS * 1000
 SECONDS = 30
 
 
@@ -30,7 +32,7 @@ def ksql(text):
 
 
 def payments():
-    return [(f"p{i}", f"m{i % 7}", float(i % 200) * 100.0, 1_000 * i) for i in range(PAYMENTS)]
+    return [(f"p{i}", f"m{i % 7}", float(i % 200) * 100.0, START_MS + 1_000 * i) for i in range(PAYMENTS)]
 
 
 def expected():
