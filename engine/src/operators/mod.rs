@@ -2,7 +2,7 @@
 //!
 //! Each file opens with what the operator does, when it emits, its state's key layout, its invariants.
 
-mod group;
+mod aggregate;
 mod filter;
 mod flat_map;
 mod join;
@@ -19,13 +19,12 @@ use arrow::compute::{filter_record_batch, nullif};
 use arrow::datatypes::DataType;
 use millstream_sql::expr::{Compiled, EvalContext, Expr, RowErrors, compile};
 use millstream_sql::plan::{Op, Step};
-use millstream_sql::syntax::ast::WindowKind;
 use millstream_sql::types::Schema;
 
 pub use record_time::RecordTime;
 pub use source::pseudo_column;
 
-use group::{Aggregate, SessionAggregate};
+use aggregate::Aggregate;
 pub(crate) use filter::Filter;
 pub(crate) use flat_map::FlatMap;
 use join::{ForeignKeyJoin, StreamStreamJoin, StreamTableJoin, TableTableJoin};
@@ -116,12 +115,7 @@ pub(crate) fn stateful<'s>(
         Op::Aggregate(plan) => {
             let (schema, of) = (&input(0)?.schema, &step.schema);
             let (id, store) = open("Aggregate", false)?;
-            let session = plan.window.as_ref().is_some_and(|w| matches!(w.kind, WindowKind::Session { .. }));
-            if session {
-                (Box::new(SessionAggregate::new(plan, schema, of, store, cache)?), id)
-            } else {
-                (Box::new(Aggregate::new(plan, schema, of, store, cache)?), id)
-            }
+            (Box::new(Aggregate::new(plan, schema, of, store, cache)?), id)
         }
         Op::StreamStreamJoin(plan) => {
             let (id, store) = open("StreamStreamJoin", false)?;
