@@ -97,6 +97,11 @@ fn push_and_pull_over_a_stream() {
         push earliest SELECT * FROM a EMIT CHANGES LIMIT 2;
           ["x",1]
           ["y",2]
+        print PRINT a FROM BEGINNING LIMIT 2;
+          Key format: KAFKA_STRING
+          Value format: JSON or KAFKA_STRING
+          rowtime: 1970/01/01 00:00:00.001 Z, key: x, value: {"v": 1}, partition: 0
+          rowtime: 1970/01/01 00:00:00.002 Z, key: y, value: {"v": 2}, partition: 0
         "#,
     );
 }
@@ -267,6 +272,21 @@ fn a_directory_is_opened_again() {
         in a 2 x {"v": 2}
         out B
           2 x {"V":2}
+        "#,
+    );
+}
+
+#[test]
+fn a_statement_that_cannot_run_is_taken_back() {
+    check(
+        r#"
+        > SET 'auto.offset.reset' = 'earliest';
+        > CREATE STREAM a (v INT) WITH (kafka_topic='a', value_format='JSON', partitions=1);
+        > CREATE STREAM b AS SELECT v FROM a;
+        delete a
+        ! node-failed CREATE STREAM c AS SELECT v FROM a;
+        ! unknown-source DESCRIBE c;
+        says "queries":[{ < SHOW QUERIES;
         "#,
     );
 }

@@ -110,6 +110,12 @@ pub trait EpochIo: Send {
         start: StartAt,
     ) -> Result<SourceId, IoError>;
 
+    /// Says which of the relation's columns anything depends on: the others may be NULL in the rows of
+    /// this source. A record that does not fit a column is bad all the same.
+    fn need_only(&mut self, id: SourceId, columns: &[bool]) {
+        let _ = (id, columns);
+    }
+
     fn close_source(&mut self, id: SourceId);
 
     /// From now on leaves out what this engine sealed at or after `epoch` into the source's topic:

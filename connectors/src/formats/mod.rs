@@ -88,6 +88,12 @@ pub trait Decoder: Send {
     /// When the payload does not hold the declared columns.
     fn decode(&mut self, payload: Payload<'_>) -> Result<Decoded, DecodeError>;
 
+    /// Says which columns anybody reads: the others may come out NULL. What does not fit them fails
+    /// all the same. Before the first row.
+    fn need_only(&mut self, columns: &[bool]) {
+        let _ = columns;
+    }
+
     /// The columns so far, in declared order; the decoder starts anew.
     fn finish(&mut self) -> Vec<ArrayRef>;
 }

@@ -204,6 +204,12 @@ impl EpochIo for LogIo {
         Ok(id)
     }
 
+    fn need_only(&mut self, id: SourceId, columns: &[bool]) {
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.need_only(columns);
+        }
+    }
+
     fn close_source(&mut self, id: SourceId) {
         self.sources.remove(&id);
     }

@@ -81,6 +81,10 @@ impl Source {
         })
     }
 
+    pub(super) fn need_only(&mut self, columns: &[bool]) {
+        self.rows.need_only(columns);
+    }
+
     pub(super) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.partitions.iter()
     }

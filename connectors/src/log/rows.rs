@@ -79,6 +79,15 @@ impl RowBuilder {
         })
     }
 
+    /// Says which of the relation's columns anybody reads.
+    pub(super) fn need_only(&mut self, columns: &[bool]) {
+        let values = columns.get(self.key_len..).unwrap_or_default();
+        let is_header = |i: &usize| self.header_columns.iter().any(|(place, _)| place == i);
+        let values: Vec<bool> =
+            (0..values.len()).filter(|i| !is_header(i)).map(|i| values[i]).collect();
+        self.value.need_only(&values);
+    }
+
     /// Appends the record's row.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use millstream_connectors::formats::window;
 use millstream_connectors::records;
 use millstream_connectors::session::json::write_row;
 use millstream_connectors::session::{
-    Node, NodeConfig, Place, PushEvent, QueryAnswer, RequestContext, Session,
+    Node, NodeConfig, Place, PrintEvent, PushEvent, QueryAnswer, RequestContext, Session,
 };
 use millstream_engine::io::StartAt;
 use millstream_storage::log::batch::{BatchBuilder, Codec};
@@ -109,7 +109,7 @@ impl Player {
         let node = (0..TRIES).find_map(|_| {
             let node = Node::open_in(place.clone(), config.clone(), clock.clone(), Arc::new(NoWakes));
             match node {
-                Err(e) if self.directory.is_some() && e.to_string().contains("in use") => {
+                Err(e) if self.directory.is_some() && is_busy(&e.to_string()) => {
                     std::thread::sleep(Duration::from_millis(5));
                     None
                 }
@@ -205,6 +205,7 @@ impl Player {
                 let got = self.answer(statement);
                 assert!(got.contains(text), "{context}\n{got}");
             }
+            "print" => assert_eq!(self.print(rest), expected, "{context}"),
             "restart" => self.restart(),
             "crash" => self.crash(),
             other => panic!("no such line: {other}"),
@@ -356,6 +357,22 @@ impl Player {
     }
 }
 
+impl Player {
+    fn print(&mut self, text: &str) -> Vec<String> {
+        let ctx = self.context();
+        let answer = self.session.as_mut().expect("open").query(text, &ctx);
+        let Ok(QueryAnswer::Print(lines)) = answer else { panic!("not a PRINT: {text}") };
+        let mut got = Vec::new();
+        loop {
+            match lines.lines.recv(Duration::from_secs(10)) {
+                PrintEvent::Line(line) => got.push(line),
+                PrintEvent::Ended => return got,
+                PrintEvent::Idle => panic!("no end after {got:?}"),
+            }
+        }
+    }
+}
+
 fn rows_of(batch: &arrow::array::RecordBatch) -> Vec<String> {
     let row = |row| {
         let mut out = Vec::new();
@@ -363,6 +380,11 @@ fn rows_of(batch: &arrow::array::RecordBatch) -> Vec<String> {
         String::from_utf8(out).expect("JSON")
     };
     (0..batch.num_rows()).map(row).collect()
+}
+
+/// Whether the directory, or the state inside, still belongs to somebody.
+fn is_busy(error: &str) -> bool {
+    error.contains("in use") || error.contains("lock hold by current process")
 }
 
 fn header((name, value): &(String, Option<Vec<u8>>)) -> String {

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use arrow::array::{ArrayRef, new_null_array};
+use arrow::datatypes::DataType;
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use millstream_sql::types::{Column, SqlType};
@@ -28,6 +30,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(crate) struct JsonDecoder {
     fields: Fields,
     builders: Vec<Builder>,
+    types: Vec<DataType>,
+    /// Columns that nobody reads: their values are checked, not kept.
+    needless: Vec<bool>,
+    rows: usize,
     bare: bool,
 }
 
@@ -73,7 +79,8 @@ impl JsonDecoder {
     pub(crate) fn new(columns: &[Column], bare: bool) -> Self {
         let fields = Fields::new(columns.iter().map(|c| (c.name.clone(), &c.ty)));
         let builders = columns.iter().map(|c| Builder::new(&c.ty)).collect();
-        Self { fields, builders, bare }
+        let types = columns.iter().map(|c| c.ty.to_arrow()).collect();
+        Self { fields, builders, types, needless: vec![false; columns.len()], rows: 0, bare }
     }
 
     fn nulls(&mut self) {
@@ -88,7 +95,8 @@ impl JsonDecoder {
                 self.nulls();
                 return Err(e.into());
             }
-            return self.fields.append(&mut self.builders, text).map(|()| Decoded::Row);
+            let done = self.fields.append(&mut self.builders, &self.needless, text);
+            return done.map(|()| Decoded::Row);
         }
         let token = match cursor.value().and_then(|token| end(&mut cursor).map(|()| token)) {
             Ok(token) => token,
@@ -113,6 +121,7 @@ impl JsonDecoder {
 
 impl Decoder for JsonDecoder {
     fn decode(&mut self, payload: Payload<'_>) -> std::result::Result<Decoded, DecodeError> {
+        self.rows += 1;
         let Some(json) = payload.bytes else {
             self.nulls();
             return Ok(Decoded::Null);
@@ -121,8 +130,21 @@ impl Decoder for JsonDecoder {
             .map_err(|e| DecodeError::new(format!("${}: {}", e.path, e.reason)))
     }
 
-    fn finish(&mut self) -> Vec<arrow::array::ArrayRef> {
-        self.builders.iter_mut().map(Builder::finish).collect()
+    fn need_only(&mut self, columns: &[bool]) {
+        // A bare value is the only column: there is nothing to win.
+        if columns.len() == self.needless.len() && !self.bare {
+            self.needless = columns.iter().map(|needed| !needed).collect();
+        }
+    }
+
+    fn finish(&mut self) -> Vec<ArrayRef> {
+        let rows = std::mem::take(&mut self.rows);
+        let columns = self.builders.iter_mut().zip(&self.needless).zip(&self.types);
+        let array = |((builder, needless), ty): ((&mut Builder, &bool), &DataType)| {
+            let array = builder.finish();
+            if *needless { new_null_array(ty, rows) } else { array }
+        };
+        columns.map(array).collect()
     }
 }
 
@@ -200,10 +222,12 @@ impl Fields {
 
     /// Appends one value to each builder, from the places found. After a failure the remaining
     /// builders get NULL.
-    fn append(&mut self, builders: &mut [Builder], text: Text<'_>) -> Result<()> {
+    fn append(&mut self, builders: &mut [Builder], needless: &[bool], text: Text<'_>) -> Result<()> {
         let mut result = Ok(());
         for (i, (builder, shape)) in builders.iter_mut().zip(&mut self.shapes).enumerate() {
             match self.found[i] {
+                Some((token, _)) if needless.get(i) == Some(&true) && fits(builder, token, text) => {}
+                None if needless.get(i) == Some(&true) => {}
                 Some((token, _)) if result.is_ok() => {
                     result = append(builder, shape, token, text).map_err(|e| Misfit {
                         path: format!(".{}{}", self.names[i], e.path),
@@ -228,6 +252,22 @@ impl Shape {
             }
             _ => Shape::Leaf,
         }
+    }
+}
+
+/// Whether a value is sure to fit a column, seen without reading it. What is not sure is appended as
+/// if it were needed, to find out.
+fn fits(builder: &Builder, token: Token, text: Text<'_>) -> bool {
+    match (builder, token.kind) {
+        (_, Kind::Null) => true,
+        (Builder::Text(_), Kind::Text { escaped: false }) => {
+            std::str::from_utf8(token.bytes(text.json)).is_ok()
+        }
+        (Builder::Boolean(_), Kind::True | Kind::False) => true,
+        (Builder::Int(_) | Builder::Bigint(_) | Builder::Double(_), Kind::Integer) => true,
+        (Builder::Double(_), Kind::Decimal) => true,
+        (Builder::Date(_) | Builder::Time(_) | Builder::Timestamp(_), Kind::Integer) => true,
+        _ => false,
     }
 }
 
@@ -407,7 +447,7 @@ fn append_struct(
         _ => Err(misfit("STRUCT", token, text)),
     };
     let result = match found {
-        Ok(()) => fields.append(&mut record.fields, text),
+        Ok(()) => fields.append(&mut record.fields, &[], text),
         Err(e) => {
             record.fields.iter_mut().for_each(Builder::null);
             Err(e)
@@ -448,7 +488,8 @@ fn short_integer(bytes: &[u8]) -> Option<i64> {
 
 fn double(token: Token, text: Text<'_>) -> Option<f64> {
     match token.kind {
-        Kind::Integer | Kind::Decimal => number::double(token.bytes(text.json)),
+        // The cursor has checked the grammar, which is part of Rust's own.
+        Kind::Integer | Kind::Decimal => std::str::from_utf8(token.bytes(text.json)).ok()?.parse().ok(),
         Kind::Text { .. } => number::double(text_of(token, text.json)?.as_bytes()),
         _ => None,
     }

@@ -18,6 +18,7 @@ use millstream_sql::expr::java;
 use millstream_sql::types::Column;
 
 use super::iso;
+use super::scan::plain_bytes;
 use crate::formats::{Encoded, Encoder};
 
 /// How DATE, TIME and TIMESTAMP are written.
@@ -255,6 +256,15 @@ fn write_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
 
 /// NaN and the infinities are no JSON numbers: Jackson puts them in quotes.
 fn write_double(value: f64, out: &mut Vec<u8>) {
+    // In this range Java writes the shortest digits plainly, as zmij does.
+    if (1e-3..1e7).contains(&value.abs()) {
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(value);
+        if text.contains('.') && !text.contains('e') {
+            out.extend_from_slice(text.as_bytes());
+            return;
+        }
+    }
     let quote = !value.is_finite();
     if quote {
         out.push(b'"');
@@ -268,26 +278,25 @@ fn write_double(value: f64, out: &mut Vec<u8>) {
 /// Text in quotes, escaped as Jackson does: quotes, backslashes and control characters only.
 pub(super) fn write_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut plain = 0;
-    for (i, byte) in text.bytes().enumerate() {
+    let mut rest = text.as_bytes();
+    loop {
+        let plain = plain_bytes(rest);
+        out.extend_from_slice(&rest[..plain]);
+        let Some((byte, after)) = rest[plain..].split_first() else { break };
+        rest = after;
         let letter = match byte {
-            b'"' => b'"',
-            b'\\' => b'\\',
             8 => b'b',
             9 => b't',
             10 => b'n',
             12 => b'f',
             13 => b'r',
             0..0x20 => b'u',
-            _ => continue,
+            quote_or_backslash => *quote_or_backslash,
         };
-        out.extend_from_slice(&text.as_bytes()[plain..i]);
         out.extend_from_slice(&[b'\\', letter]);
         if letter == b'u' {
             out.extend_from_slice(format!("{byte:04X}").as_bytes());
         }
-        plain = i + 1;
     }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
     out.push(b'"');
 }

@@ -265,7 +265,7 @@ impl<'a> Cursor<'a> {
 
 /// How many bytes in front are neither quote, backslash nor control character; eight at a time.
 #[inline]
-fn plain_bytes(bytes: &[u8]) -> usize {
+pub(super) fn plain_bytes(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     // The high bit of each byte of `word` that is zero, exact up to the first one found.

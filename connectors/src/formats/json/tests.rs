@@ -214,3 +214,23 @@ proptest! {
         prop_assert_eq!(result.is_ok(), is_object, "{}", broken);
     }
 }
+
+#[test]
+fn needless_columns_are_checked_and_not_kept() {
+    let columns = [column("A", SqlType::String), column("B", SqlType::Int)];
+    let check = |json: &str, fits: bool| {
+        let mut decoder = JsonDecoder::new(&columns, false);
+        decoder.need_only(&[false, true]);
+        let first = decoder.decode(Payload::of(Some(json.as_bytes())));
+        assert_eq!(first.is_ok(), fits, "{json}");
+        assert!(decoder.decode(Payload::of(None)).is_ok());
+        let arrays = decoder.finish();
+        assert_eq!((arrays[0].len(), arrays[0].null_count(), arrays[1].len()), (2, 2, 2));
+    };
+    check(r#"{"A":"text","B":1}"#, true);
+    check(r#"{"A":"esc\u0061ped","B":1}"#, true);
+    check(r#"{"B":1}"#, true);
+    check(r#"{"A":[1],"B":1}"#, true);
+    check(r#"{"A":"half a pair \ud83d","B":1}"#, false);
+    check(r#"{"A":"text","B":"x"}"#, false);
+}

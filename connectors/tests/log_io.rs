@@ -1,0 +1,264 @@
+//! The log as the engine's source and sink: order, budgets, positions, own epochs, partitions.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch, StringViewArray};
+use arrow::datatypes::Int32Type;
+use bytes::Bytes;
+use millstream_connectors::log::{Committing, InputSignal, LogIo, LogParts};
+use millstream_connectors::metrics::Metrics;
+use millstream_connectors::partitioner::partition_of;
+use millstream_connectors::records;
+use millstream_engine::io::{Budget, EpochIo, IoError, Sealing, SinkId, SourceId, StartAt};
+use millstream_engine::rows::{Rows, Triggers, Windows};
+use millstream_sql::catalog::{Format, FormatKind, KeyWindow};
+use millstream_sql::plan;
+use millstream_sql::syntax::ast::RelationKind;
+use millstream_sql::types::{Column, Schema, SqlType};
+use millstream_storage::log::batch::{BatchBuilder, Codec};
+use millstream_storage::{
+    Broker, Clock, Isolation, MemDisk, StorageConfig, TopicPartition, WakeKey, Wakes,
+};
+use uuid::Uuid;
+
+const ALL: Budget = Budget { rows: 1_000_000, bytes: 1 << 30 };
+
+struct Zero;
+
+impl Clock for Zero {
+    fn now_ms(&self) -> i64 {
+        0
+    }
+}
+
+impl Wakes for Zero {
+    fn wake(&self, _key: WakeKey) {}
+}
+
+struct World {
+    broker: Arc<Broker>,
+    io: LogIo,
+}
+
+impl World {
+    fn new(topics: &[(&str, i32)]) -> World {
+        let config = StorageConfig { journal_file_bytes: 1 << 20, ..StorageConfig::default() };
+        let disk = Arc::new(MemDisk::new());
+        let opened = Broker::open(disk, config, 0, Uuid::from_u128(9), Arc::new(Zero));
+        let (broker, recovered) = opened.expect("opens");
+        let broker = Arc::new(broker);
+        for (i, (name, partitions)) in topics.iter().enumerate() {
+            let id = Uuid::from_u128(i as u128 + 1);
+            broker.create_topic(name, *partitions, &[], id).expect("created");
+        }
+        broker.commit_pending(0).expect("committed");
+        let parts = LogParts {
+            broker: broker.clone(),
+            clock: Arc::new(Zero),
+            signal: Arc::new(InputSignal::default()),
+            metrics: Arc::new(Metrics::default()),
+            committing: Committing::Inline,
+            processing_log: None,
+            keep_state: true,
+        };
+        World { broker, io: LogIo::new(parts, &recovered) }
+    }
+
+    fn at(&self, topic: &str, partition: i32) -> TopicPartition {
+        TopicPartition { topic: self.broker.topic(topic).expect("there").id, partition }
+    }
+
+    /// One batch of records: time and V each.
+    fn produce(&self, topic: &str, partition: i32, records: &[(i64, i32)]) {
+        let mut batch = BatchBuilder::new(Codec::None);
+        for (time, v) in records {
+            batch.push(*time, Some(b"k"), Some(format!("{{\"v\":{v}}}").as_bytes()), &[]);
+        }
+        self.broker.append(self.at(topic, partition), batch.build().expect("a batch"), 0).expect("taken");
+        self.broker.commit_pending(0).expect("committed");
+    }
+
+    fn open(&mut self, topic: &str, position: Option<&[u8]>) -> SourceId {
+        let source = source(topic);
+        self.io.open_source("Q", &source, position, StartAt::Earliest).expect("opens")
+    }
+
+    /// Source, time and V of each row of a poll, in the order of the epoch.
+    fn poll(&mut self, active: &[SourceId], rows: usize) -> Vec<(u64, i64, i32)> {
+        let polled = self.io.poll(active, Budget { rows, ..ALL }).expect("polls");
+        assert_eq!(polled.failed, []);
+        let mut all = Vec::new();
+        for (id, rows) in &polled.rows {
+            let values = rows.value_columns()[0].as_primitive::<Int32Type>();
+            for row in 0..rows.len() {
+                all.push((rows.triggers.order[row], (id.0, rows.times[row], values.value(row))));
+            }
+        }
+        all.sort();
+        assert!(all.iter().enumerate().all(|(i, (order, _))| *order == i as u64), "{all:?}");
+        all.into_iter().map(|(_, row)| row).collect()
+    }
+
+    fn seal(&mut self, epoch: u64, sink: SinkId, rows: Rows) {
+        let outputs = vec![(sink, vec![rows])];
+        let sealing = Sealing { epoch, outputs, state: Bytes::new() };
+        let (ticket, bad) = self.io.seal(sealing).expect("seals");
+        assert_eq!(bad, []);
+        self.io.wait_sealed(ticket).expect("sealed");
+    }
+
+    /// Keys of the records of a partition, as bytes.
+    fn keys(&self, topic: &str, partition: i32) -> Vec<Vec<u8>> {
+        let read = self.broker.read(self.at(topic, partition), 0, 1 << 20, Isolation::ReadCommitted);
+        let chunk = records::chunk(&read.expect("readable").records, 0, |_| false).expect("good");
+        let key = |r: &records::RecordRef| r.key.of(&chunk.blocks[r.block as usize]).map(<[u8]>::to_vec);
+        chunk.records.iter().filter_map(key).collect()
+    }
+}
+
+fn schema() -> Schema {
+    Schema {
+        key: vec![Column::new("K", SqlType::String)],
+        value: vec![Column::new("V", SqlType::Int)],
+    }
+}
+
+fn source(topic: &str) -> plan::Source {
+    plan::Source {
+        relation: topic.to_uppercase(),
+        topic: topic.to_owned(),
+        kind: RelationKind::Stream,
+        schema: schema(),
+        key_format: Format::new(FormatKind::Kafka),
+        value_format: Format::new(FormatKind::Json),
+        window: None,
+        timestamp: None,
+        pseudo: vec![],
+        materialize: false,
+    }
+}
+
+fn sink(world: &mut World, topic: &str, window: Option<KeyWindow>) -> SinkId {
+    let sink = plan::Sink {
+        relation: Some(topic.to_uppercase()),
+        topic: Some(topic.to_owned()),
+        key_format: Format::new(FormatKind::Kafka),
+        value_format: Format::new(FormatKind::Json),
+        timestamp: None,
+    };
+    world.io.open_sink("Q", &sink, &schema(), window).expect("opens")
+}
+
+fn rows(keys: &[&str], windows: Option<Windows>) -> Rows {
+    let len = keys.len();
+    let keys: ArrayRef = Arc::new(StringViewArray::from_iter_values(keys));
+    let values: ArrayRef = Arc::new(Int32Array::from_iter_values(0..len as i32));
+    Rows {
+        columns: RecordBatch::try_new(schema().to_arrow(), vec![keys, values]).expect("fits"),
+        key_len: 1,
+        times: vec![0; len].into(),
+        windows,
+        present: None,
+        old: None,
+        triggers: Triggers {
+            order: vec![0; len].into(),
+            partitions: vec![0; len].into(),
+            offsets: vec![0; len].into(),
+            headers: None,
+        },
+    }
+}
+
+#[test]
+fn partitions_and_sources_merge_by_time() {
+    let mut world = World::new(&[("a", 2), ("b", 1)]);
+    world.produce("a", 0, &[(1, 10), (5, 11), (4, 12)]);
+    world.produce("a", 1, &[(2, 20), (3, 21)]);
+    world.produce("b", 0, &[(2, 30), (9, 31)]);
+    let (a, b) = (world.open("a", None), world.open("b", None));
+    let want = [(1, 1, 10), (1, 2, 20), (2, 2, 30), (1, 3, 21), (1, 5, 11), (1, 4, 12), (2, 9, 31)];
+    assert_eq!(world.poll(&[a, b], 100), want);
+    assert!(world.io.is_caught_up(a) && world.io.is_caught_up(b));
+    assert_eq!(world.poll(&[a, b], 100), []);
+}
+
+#[test]
+fn a_budget_cuts_and_positions_go_on() {
+    let mut world = World::new(&[("a", 2)]);
+    for i in 0..10 {
+        world.produce("a", i % 2, &[(i64::from(i), i), (i64::from(i), i + 100)]);
+    }
+    let mut whole = World::new(&[("a", 2)]);
+    for i in 0..10 {
+        whole.produce("a", i % 2, &[(i64::from(i), i), (i64::from(i), i + 100)]);
+    }
+    let id = whole.open("a", None);
+    let want = whole.poll(&[id], 1_000);
+    let mut got = Vec::new();
+    let mut position = None;
+    for turn in 0..40 {
+        // Each turn with a new source at the old one's position, as after a restart.
+        let id = world.open("a", position.as_deref());
+        let part = world.poll(&[id], 1 + turn % 3);
+        got.extend(part.into_iter().map(|(_, time, v)| (1, time, v)));
+        position = Some(world.io.position(id));
+        world.io.close_source(id);
+    }
+    assert_eq!(got, want);
+}
+
+#[test]
+fn own_epochs_are_left_out_and_come_back() {
+    let mut world = World::new(&[("a", 1)]);
+    let out = sink(&mut world, "a", None);
+    let id = world.open("a", None);
+    let values = |rows: Vec<(u64, i64, i32)>| rows.len();
+    world.seal(1, out, rows(&["x"], None));
+    assert_eq!(values(world.poll(&[id], 10)), 1);
+    world.io.skip_own_since(id, 2);
+    world.seal(2, out, rows(&["x", "y"], None));
+    world.produce("a", 0, &[(0, 7)]);
+    assert_eq!(values(world.poll(&[id], 10)), 1);
+    world.io.skip_own_until(id, 3);
+    world.seal(3, out, rows(&["x", "y"], None));
+    assert_eq!(values(world.poll(&[id], 10)), 2);
+    let position = world.io.position(id);
+    let again = world.open("a", Some(&position));
+    assert_eq!(values(world.poll(&[again], 10)), 0);
+}
+
+#[test]
+fn keys_choose_partitions_as_kafka_does() {
+    let mut world = World::new(&[("a", 4), ("w", 4)]);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let plain = sink(&mut world, "a", None);
+    world.seal(1, plain, rows(&names, None));
+    let window = KeyWindow::Time { size_ms: 10, hopping: false };
+    let windowed = sink(&mut world, "w", Some(window));
+    let windows = Windows { starts: vec![50; 6].into(), ends: vec![60; 6].into() };
+    world.seal(2, windowed, rows(&names, Some(windows)));
+    for partition in 0..4 {
+        let want: Vec<&str> =
+            names.iter().copied().filter(|n| partition_of(n.as_bytes(), 4) == partition).collect();
+        let plain: Vec<Vec<u8>> = want.iter().map(|n| n.as_bytes().to_vec()).collect();
+        assert_eq!(world.keys("a", partition), plain);
+        let behind = |key: &Vec<u8>| [&key[..], &50i64.to_be_bytes()].concat();
+        assert_eq!(world.keys("w", partition), plain.iter().map(behind).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_is_gone_is_told_with_a_remedy() {
+    let mut world = World::new(&[("a", 1)]);
+    world.produce("a", 0, &[(1, 1)]);
+    let id = world.open("a", None);
+    let position = world.io.position(id);
+    world.broker.delete_records(world.at("a", 0), 1).expect("deleted");
+    world.broker.commit_pending(0).expect("committed");
+    let fails = |e: IoError| matches!(e, IoError::Query(text) if text.contains("TERMINATE"));
+    let again = world.io.open_source("Q", &source("a"), Some(&position), StartAt::Earliest);
+    assert!(fails(again.expect_err("the records are gone")));
+    let polled = world.io.poll(&[id], ALL).expect("polls");
+    assert!(matches!(polled.failed.as_slice(), [(failed, e)] if *failed == id && fails(e.clone())));
+    assert!(world.io.open_source("Q", &source("none"), None, StartAt::Latest).is_err());
+}
