@@ -20,3 +20,6 @@ pub mod snapshot;
 pub mod state;
 
 pub use error::{EngineError, Result};
+
+#[cfg(test)]
+mod tests;

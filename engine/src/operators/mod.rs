@@ -15,6 +15,7 @@ mod table;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{filter_record_batch, nullif};
 use arrow::datatypes::DataType;
 use millstream_sql::expr::{Compiled, EvalContext, Expr, RowErrors, compile};
@@ -33,7 +34,7 @@ pub(crate) use select_key::SelectKey;
 pub(crate) use sink::Sink;
 pub(crate) use source::Source;
 
-use crate::codec::spread;
+use crate::codec::{RowCodec, spread};
 use crate::error::{EngineError, Result};
 use crate::operator::Operator;
 use crate::state::{OperatorId, StateStore};
@@ -101,6 +102,23 @@ pub(crate) fn keep_only(columns: &[ArrayRef], keep: &BooleanBuffer) -> Result<Ve
     columns.iter().map(|c| Ok(nullif(c.as_ref(), &drop)?)).collect()
 }
 
+/// Whether each row is equal in `old` and `new`, columns of one schema.
+pub(crate) fn unchanged(old: &[ArrayRef], new: &[ArrayRef], len: usize) -> Result<Vec<bool>> {
+    let mut same = vec![true; len];
+    for (old, new) in old.iter().zip(new) {
+        if new.data_type().is_nested() {
+            let codec = RowCodec::of_types(vec![new.data_type().clone()])?;
+            let old = codec.encode(std::slice::from_ref(old), len)?;
+            let new = codec.encode(std::slice::from_ref(new), len)?;
+            same.iter_mut().enumerate().for_each(|(i, same)| *same &= old.row(i) == new.row(i));
+        } else {
+            let equal = not_distinct(&old.as_ref(), &new.as_ref())?;
+            same.iter_mut().enumerate().for_each(|(i, same)| *same &= equal.value(i));
+        }
+    }
+    Ok(same)
+}
+
 /// Gives an operator its state: kind, and whether the store caches what is read.
 pub(crate) type OpenState<'a> = dyn FnMut(&'static str, bool) -> Result<(OperatorId, StateStore)> + 'a;
 
@@ -119,7 +137,8 @@ pub(crate) fn stateful<'s>(
         }
         Op::StreamStreamJoin(plan) => {
             let (id, store) = open("StreamStreamJoin", false)?;
-            (Box::new(StreamStreamJoin::new(plan, [step, input(0)?, input(1)?], store)?), id)
+            let steps = [step, input(0)?, input(1)?];
+            (Box::new(StreamStreamJoin::new(plan, steps, store)?), id)
         }
         Op::StreamTableJoin { kind } => {
             let (id, store) = open("StreamTableJoin", true)?;

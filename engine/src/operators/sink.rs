@@ -11,10 +11,9 @@ use millstream_sql::plan;
 use millstream_sql::syntax::ast::RelationKind;
 use millstream_sql::types::Schema;
 
-use super::RecordTime;
+use super::{RecordTime, unchanged};
 use super::source::upsert;
 use super::table::{TableCodec, time_of};
-use crate::codec::RowCodec;
 use crate::error::Result;
 use crate::operator::{Ctx, Operator};
 use crate::rows::{Millis, Rows};
@@ -26,7 +25,6 @@ const STREAM_TIME: &[u8] = &[0];
 pub(crate) struct Sink {
     relation: RelationKind,
     time: Option<RecordTime>,
-    values: RowCodec,
     table: Option<TableCodec>,
     state: Option<StateStore>,
 }
@@ -47,7 +45,7 @@ impl Sink {
         };
         let table =
             if materialize { Some(TableCodec::new(schema, windowed, 1)?) } else { None };
-        Ok(Sink { relation, time, values: RowCodec::new(&schema.value)?, table, state })
+        Ok(Sink { relation, time, table, state })
     }
 
     /// Whether a sink of this plan needs state of its own even if it holds no table.
@@ -55,14 +53,13 @@ impl Sink {
         plan.timestamp.is_some()
     }
 
-    fn changed(&self, rows: &Rows) -> Result<Rows> {
+    fn changed(rows: &Rows) -> Result<Rows> {
         let Some(old) = &rows.old else { return Ok(rows.clone()) };
-        let new = self.values.encode(rows.value_columns(), rows.len())?;
-        let before = self.values.encode(&old.columns, rows.len())?;
+        let same = unchanged(&old.columns, rows.value_columns(), rows.len())?;
         let kept: Vec<u32> = (0..rows.len())
             .filter(|&i| match (old.present.value(i), rows.is_present(i)) {
                 (false, false) => false,
-                (true, true) => new.row(i) != before.row(i),
+                (true, true) => !same[i],
                 _ => true,
             })
             .map(|i| i as u32)
@@ -107,7 +104,7 @@ impl Operator for Sink {
         let mut out = Vec::new();
         for rows in inputs[0] {
             let rows = if self.relation == RelationKind::Table && ctx.consolidate {
-                self.changed(rows)?
+                Self::changed(rows)?
             } else {
                 rows.clone()
             };

@@ -137,10 +137,17 @@ pub struct EngineStatus {
     pub queries: Vec<QueryStatus>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forget {
+    Yes,
+    No,
+}
+
 pub(crate) enum Command {
     Start(Vec<StartQuery>, Reply<Vec<Result<()>>>),
     Replace(Box<StartQuery>, Reply<Result<()>>),
-    Terminate(String, Reply<Result<()>>),
+    /// Stop a query, and forget it or keep its state and positions.
+    Stop(String, Forget, Reply<Result<()>>),
     Pause(String, bool, Reply<Result<()>>),
     Status(Reply<EngineStatus>),
     Pull(Box<PullPlan>, Reply<Result<Snapshot>>),
@@ -149,7 +156,8 @@ pub(crate) enum Command {
     Shutdown(Reply<Result<()>>),
 }
 
-/// The running engine. Dropped, it stops as in a crash; [`Engine::shut_down`] leaves nothing to replay.
+/// The running engine. Dropped, it stops after the running epoch without flushing, so a restart replays
+/// the journal; [`Engine::shut_down`] leaves nothing to replay. Both wait until the state is released.
 pub struct Engine {
     commands: Sender<Command>,
     waker: Option<Waker>,
@@ -182,8 +190,9 @@ impl Engine {
         answer
     }
 
-    /// Starts queries, all before the next epoch: those of a node that restarts must come together, so
-    /// that queries which hand rows to each other miss none.
+    /// Starts queries, all before the next epoch: those of a node that restarts should come together, so
+    /// that queries which hand rows to each other need not go back to the log. A persistent query that
+    /// cannot start says why and stays, in ERROR, to be tried again; `terminate` it if it is not wanted.
     pub fn start_queries(&self, queries: Vec<StartQuery>) -> Answer<Vec<Result<()>>> {
         self.ask(|reply| Command::Start(queries, reply))
     }
@@ -195,7 +204,13 @@ impl Engine {
 
     /// Stops a query and forgets its state and positions.
     pub fn terminate(&self, query: &str) -> Answer<Result<()>> {
-        self.ask(|reply| Command::Terminate(query.into(), reply))
+        self.ask(|reply| Command::Stop(query.into(), Forget::Yes, reply))
+    }
+
+    /// Stops a query but keeps its state and positions, for a new plan of the same query to go on from
+    /// (CREATE OR REPLACE). Steps find their state by kind and place among their kind.
+    pub fn stop(&self, query: &str) -> Answer<Result<()>> {
+        self.ask(|reply| Command::Stop(query.into(), Forget::No, reply))
     }
 
     pub fn pause(&self, query: &str) -> Answer<Result<()>> {
@@ -231,9 +246,26 @@ impl Engine {
     /// When the last epoch cannot be sealed or the state cannot be flushed.
     pub fn shut_down(&self) -> Result<()> {
         let answer = self.ask(Command::Shutdown).wait();
-        if let Some(thread) = self.thread.lock().take() {
+        self.join();
+        answer.unwrap_or(Ok(()))
+    }
+
+    fn join(&self) {
+        let thread = self.thread.lock().take();
+        // A receiver may hold the engine, and be dropped on its thread.
+        if let Some(thread) = thread.filter(|t| t.thread().id() != std::thread::current().id()) {
             let _ = thread.join();
         }
-        answer.unwrap_or(Ok(()))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Without a sender the thread sees that nobody asks any more.
+        self.commands = channel().0;
+        if let Some(waker) = &self.waker {
+            waker();
+        }
+        self.join();
     }
 }

@@ -21,13 +21,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tracing::{error, info, warn};
 
 use super::query::{Kept, Query};
-use super::{Command, EngineStatus, Options, PushEvent, QueryState, StartQuery};
+use super::{Command, EngineStatus, Forget, Options, PushEvent, QueryState, StartQuery};
 use crate::error::{EngineError, Result};
 use crate::graph::{Graph, GraphOptions, StepContext, StepOutput};
 use crate::io::{BadRecord, Epoch, EpochIo, IoError, Polled, SealTicket, Sealing, SinkId, SourceId};
@@ -69,6 +70,7 @@ struct InFlight {
 
 /// Flushes state on a thread of its own, one flush at a time.
 struct Flusher {
+    thread: Option<JoinHandle<()>>,
     running: Arc<AtomicBool>,
     durable: Arc<AtomicU64>,
     told: Epoch,
@@ -104,11 +106,11 @@ impl Worker {
         inbox: Receiver<Command>,
         can_wake: bool,
     ) -> Worker {
-        let durable = state.backend().epoch();
         Worker {
             io,
             idle: Duration::from_millis(if can_wake { 500 } else { 5 }),
             flusher: Flusher {
+                thread: None,
                 running: Arc::default(),
                 durable: Arc::new(AtomicU64::new(0)),
                 told: 0,
@@ -119,7 +121,7 @@ impl Worker {
             inbox,
             queries: Vec::new(),
             in_flight: None,
-            unsealed: durable == 0,
+            unsealed: false,
             turns_to_join: JOIN_TURNS,
             rows_in: 0,
             rows_out: 0,
@@ -127,6 +129,13 @@ impl Worker {
     }
 
     pub(crate) fn run(mut self) {
+        self.run_until_stopped();
+        if let Some(thread) = self.flusher.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    fn run_until_stopped(&mut self) {
         let reason = loop {
             match self.turn() {
                 Ok(Turn::Busy) => {}
@@ -238,10 +247,14 @@ impl Worker {
             if !query.is_running() {
                 continue;
             }
-            let given = take_inputs(query, &mut inputs, &handed)?;
-            if given.is_empty() {
-                continue;
-            }
+            let given = match take_inputs(query, &mut inputs, &handed) {
+                Ok(given) if given.is_empty() => continue,
+                Ok(given) => given,
+                Err(reason) => {
+                    failed.push((at, reason));
+                    continue;
+                }
+            };
             let counted = given.iter().flat_map(|(_, rows)| rows).map(Rows::len).sum::<usize>();
             let stepped = match query.graph.as_mut() {
                 Some(graph) => graph.step(given, &context),
@@ -484,6 +497,7 @@ impl Worker {
             let kept = kept.as_deref().and_then(Kept::decode);
             let position = kept.as_ref().map(|k| k.position.as_ref());
             let id = self.io.open_source(&query.id, plan, position, query.start)?;
+            self.io.need_only(id, &query.dataflow.columns_used(source.step));
             source.id = Some(id);
             source.kept = kept.as_ref().map(|k| k.position.clone());
             source.handed_since = None;
@@ -582,7 +596,7 @@ impl Worker {
                 reply.send(answers);
             }
             Command::Replace(query, reply) => reply.send(self.replace(*query)),
-            Command::Terminate(id, reply) => reply.send(self.terminate(&id)),
+            Command::Stop(id, forget, reply) => reply.send(self.stop(&id, forget)),
             Command::Pause(id, pause, reply) => reply.send(self.pause(&id, pause)),
             Command::Status(reply) => reply.send(self.status()),
             Command::Pull(plan, reply) => reply.send(self.pull(&plan)),
@@ -663,12 +677,12 @@ impl Worker {
         self.start(start)
     }
 
-    fn terminate(&mut self, id: &str) -> Result<()> {
+    fn stop(&mut self, id: &str, forget: Forget) -> Result<()> {
         let at = self.find(id)?;
         self.close(at);
         let mut query = self.queries.remove(at);
         tell(&mut query, || PushEvent::Finished);
-        if query.persistent {
+        if query.persistent && forget == Forget::Yes {
             self.state.forget_query(id)?;
             self.unsealed = true;
         }
@@ -746,9 +760,12 @@ impl Worker {
         let spawned = std::thread::Builder::new()
             .name("flush".into())
             .spawn(move || flush(&backend, &running, &durable));
-        if let Err(reason) = spawned {
-            warn!(%reason, "no thread to flush state");
-            self.flusher.running.store(false, Ordering::Release);
+        match spawned {
+            Ok(thread) => self.flusher.thread = Some(thread),
+            Err(reason) => {
+                warn!(%reason, "no thread to flush state");
+                self.flusher.running.store(false, Ordering::Release);
+            }
         }
     }
 }
