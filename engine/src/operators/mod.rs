@@ -138,7 +138,7 @@ pub(crate) fn stateful<'s>(
         Op::StreamStreamJoin(plan) => {
             let (id, store) = open("StreamStreamJoin", false)?;
             let steps = [step, input(0)?, input(1)?];
-            (Box::new(StreamStreamJoin::new(plan, steps, store)?), id)
+            (Box::new(StreamStreamJoin::new(plan, steps, store, cache)?), id)
         }
         Op::StreamTableJoin { kind } => {
             let (id, store) = open("StreamTableJoin", true)?;

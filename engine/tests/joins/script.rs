@@ -59,6 +59,7 @@ pub(crate) struct Query {
     dataflow: Dataflow,
     pub(crate) graph: Graph,
     node: NodeState,
+    options: GraphOptions,
     epoch: u64,
     order: u64,
     pub(crate) consolidate: bool,
@@ -66,16 +67,21 @@ pub(crate) struct Query {
 
 impl Query {
     pub(crate) fn new(sql: &str, consolidate: bool) -> Query {
+        Query::with_cache(sql, consolidate, GraphOptions::default().cache_bytes)
+    }
+
+    /// `cache`: the bytes that each operator may hold in memory.
+    pub(crate) fn with_cache(sql: &str, consolidate: bool, cache: usize) -> Query {
         let dataflow = dataflow(sql);
         let mut node = NodeState::in_memory().unwrap();
-        let graph = Graph::build(&dataflow, &mut node, &GraphOptions::default()).unwrap();
-        Query { dataflow, graph, node, epoch: 0, order: 0, consolidate }
+        let options = GraphOptions { cache_bytes: cache, ..GraphOptions::default() };
+        let graph = Graph::build(&dataflow, &mut node, &options).unwrap();
+        Query { dataflow, graph, node, options, epoch: 0, order: 0, consolidate }
     }
 
     /// Loses everything but the state of sealed epochs.
     pub(crate) fn restart(&mut self) {
-        self.graph =
-            Graph::build(&self.dataflow, &mut self.node, &GraphOptions::default()).unwrap();
+        self.graph = Graph::build(&self.dataflow, &mut self.node, &self.options).unwrap();
     }
 
     /// Executes an epoch of rows, each `relation time key… value…`; `seal` false: it is lost.

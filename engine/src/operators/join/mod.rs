@@ -5,6 +5,7 @@ mod rows;
 mod stream_stream;
 mod stream_table;
 mod table_table;
+mod window;
 
 pub(crate) use foreign_key::ForeignKeyJoin;
 pub(crate) use stream_stream::StreamStreamJoin;

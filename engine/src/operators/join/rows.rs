@@ -4,12 +4,12 @@
 //! only where its parts are: among this epoch's rows, or in state. [`JoinRows`] then gathers the
 //! columns at once; what comes from state is decoded once however many results it is in.
 
-use std::collections::HashMap;
-
 use arrow::array::{ArrayRef, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, SchemaRef};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use millstream_sql::plan::Step;
 use millstream_sql::syntax::ast::JoinKind;
 use millstream_sql::types::Schema;
@@ -138,7 +138,7 @@ pub(crate) struct Change<'a> {
 /// One net change per slot, in the place of its last one; nothing where the value is what it was.
 pub(crate) fn consolidated(changes: Vec<Change<'_>>) -> Vec<Change<'_>> {
     // First value and last place of each slot.
-    let mut slots: HashMap<usize, (Joined<'_>, usize)> = HashMap::with_capacity(changes.len());
+    let mut slots: HashMap<usize, (Joined<'_>, usize), RandomState> = HashMap::default();
     for (i, change) in changes.iter().enumerate() {
         slots.entry(change.slot).and_modify(|(_, last)| *last = i).or_insert((change.before, i));
     }
@@ -407,7 +407,7 @@ impl JoinRows {
 struct Stored<'a> {
     rows: Vec<&'a [u8]>,
     /// By address: equal rows at several places are decoded several times, which is no harm.
-    places: HashMap<(usize, usize), usize>,
+    places: HashMap<(usize, usize), usize, RandomState>,
 }
 
 impl<'a> Stored<'a> {
@@ -445,7 +445,7 @@ fn choose(sources: [Option<ArrayRef>; 3], places: &[(usize, usize)]) -> Result<A
 /// Small numbers for the distinct keys of an epoch.
 #[derive(Default)]
 pub(crate) struct Slots<'a> {
-    numbers: HashMap<&'a [u8], usize>,
+    numbers: HashMap<&'a [u8], usize, RandomState>,
     pub(crate) keys: Vec<&'a [u8]>,
 }
 

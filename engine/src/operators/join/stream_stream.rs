@@ -14,37 +14,34 @@
 //!
 //! State:
 //! ```text
-//! 0                                             → stream time, newest time of each side, buckets let go
-//!                                                 of each side: i64 LE each ‖ next number u64 LE
-//! 1|2 ‖ bucket ‖ key ‖ time ‖ number            → waiting u8 ‖ value columns as arrow-row bytes
+//! 0                                                → stream time, newest time of each side, buckets let
+//!                                                    go of each side: i64 LE each ‖ next number u64 LE
+//! 1|2 …                                            → the records (`window.rs`)
 //! 3 ‖ time ‖ side (0 right, 1 left) ‖ key ‖ number → nothing: the record waits to be padded
 //! ```
-//! `1` left, `2` right. `bucket` is the time divided by the bucket's length, so old records go by range.
-//! `bucket`, `time` i64 BE with the sign flipped, `number` u64 BE in the order of arrival; `key` as
-//! `JoinKeys` says.
+//! `time` i64 BE with the sign flipped, `number` u64 BE in the order of arrival; `key` as `JoinKeys` says.
 //!
-//! Invariants: a record with an entry under 3 has `waiting` set (which stays when it was padded, until
+//! Invariants: a record with an entry under 3 is kept as waiting (and stays so when it was padded, until
 //! it is matched); a record is padded or matched before its bucket goes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use millstream_sql::plan::{self, Step};
 use millstream_sql::syntax::ast::JoinKind;
 
 use super::rows::{
-    Change, Inputs, JoinRows, Joined, KeyAt, KeyBytes, Side, Slots, Version, gather, is_padded,
-    merged,
+    Change, Inputs, JoinRows, Joined, KeyAt, Side, Slots, Version, gather, is_padded, merged,
 };
+use super::window::{Record, Window};
 use crate::error::Result;
 use crate::operator::{Ctx, Operator};
 use crate::operators::table::{damaged, from_ordered, ordered};
 use crate::rows::{Millis, Rows};
-use crate::state::{StateStore, Value};
+use crate::state::StateStore;
 
 /// How long a join without GRACE remembers.
 const LEGACY_GRACE_MS: Millis = 24 * 3600 * 1000;
-/// A bucket is not shorter.
-const BUCKET_MIN_MS: Millis = 60_000;
 
 const CLOCK: &[u8] = &[0];
 const WAITING: u8 = 3;
@@ -56,7 +53,7 @@ pub(crate) struct StreamStreamJoin {
     padded: [bool; 2],
     grace: Option<Millis>,
     retention: Millis,
-    bucket: Millis,
+    window: Window,
     state: StateStore,
 }
 
@@ -97,6 +94,7 @@ impl StreamStreamJoin {
         plan: &plan::StreamStreamJoin,
         [step, left, right]: [&Step; 3],
         state: StateStore,
+        cache: usize,
     ) -> Result<Self> {
         let (before, after) = (plan.before_ms, plan.after_ms);
         let straight = Reach { back: before, ahead: after };
@@ -112,14 +110,9 @@ impl StreamStreamJoin {
             padded: Side::BOTH.map(|side| is_padded(plan.kind, side)),
             grace: plan.grace_ms,
             retention,
-            bucket: (retention / 2).max(BUCKET_MIN_MS),
+            window: Window::open(retention, cache, &state)?,
             state,
         })
-    }
-
-    fn entry_key(&self, side: Side, key: &[u8], time: Millis, number: u64) -> Vec<u8> {
-        let bucket = ordered(time.div_euclid(self.bucket));
-        [&[side as u8 + 1], &bucket[..], key, &ordered(time), &number.to_be_bytes()].concat()
     }
 
     /// Before this time of its side a record is not seen any more.
@@ -159,15 +152,20 @@ impl StreamStreamJoin {
     /// Deletes the buckets that nothing can see any more.
     fn let_go(&mut self, clock: &mut Clock) {
         for side in Side::BOTH {
-            let newest = clock.newest[side as usize];
-            let first = newest.saturating_sub(self.retention).div_euclid(self.bucket);
+            let first = self.first_kept(clock, side);
             let gone = &mut clock.let_go[side as usize];
-            if newest > Millis::MIN && first > *gone {
-                let tag = side as u8 + 1;
-                let bucket = |at: i64| [&[tag], &ordered(at)[..]].concat();
-                self.state.delete_range(&bucket(*gone), &bucket(first));
+            if first > *gone {
+                self.window.let_go(&mut self.state, side, *gone, first);
                 *gone = first;
             }
+        }
+    }
+
+    /// The oldest bucket that can be seen.
+    fn first_kept(&self, clock: &Clock, side: Side) -> i64 {
+        match clock.newest[side as usize] {
+            Millis::MIN => i64::MIN,
+            newest => self.window.bucket_of(newest.saturating_sub(self.retention)),
         }
     }
 }
@@ -185,28 +183,28 @@ fn waiting_key(side: Side, key: &[u8], time: Millis, number: u64) -> Vec<u8> {
     [&[WAITING], &ordered(time)[..], &[side], key, &number.to_be_bytes()].concat()
 }
 
+/// An epoch's rows that count, in order, each with the number of its key.
+struct Order<'a> {
+    rows: Vec<(Side, usize, usize)>,
+    slots: Slots<'a>,
+}
+
 /// What one epoch may need of the state.
 #[derive(Default)]
 struct Loaded {
-    /// Slot and side, state key, value.
-    entries: Vec<(usize, Side, Vec<u8>, Vec<u8>)>,
-    /// Keys of what may be padded, and the records.
-    waiting: Vec<(Vec<u8>, Option<Value>)>,
+    /// With slot and side.
+    records: Vec<(usize, Side, Record)>,
+    /// Keys of what may be padded, and the rows.
+    waiting: Vec<(Vec<u8>, Arc<[u8]>)>,
 }
 
 impl StreamStreamJoin {
     /// Reads what the epoch's records may meet.
-    fn load(
-        &self,
-        clock: &Clock,
-        order: &[(Side, usize)],
-        slot_of: &[usize],
-        inputs: &Inputs,
-        slots: &Slots<'_>,
-    ) -> Result<Loaded> {
+    fn load(&self, clock: &Clock, order: &Order<'_>, inputs: &Inputs) -> Result<Loaded> {
         // Of each slot and side: the times that the other side's records reach.
-        let mut reached: Vec<[Option<(Millis, Millis)>; 2]> = vec![[None; 2]; slots.keys.len()];
-        for (&(side, row), &slot) in order.iter().zip(slot_of) {
+        let mut reached: Vec<[Option<(Millis, Millis)>; 2]> =
+            vec![[None; 2]; order.slots.keys.len()];
+        for &(side, row, slot) in &order.rows {
             let Some(rows) = &inputs[side as usize] else { continue };
             let (time, reach) = (rows.times[row], self.reach[side as usize]);
             let (from, to) = (time.saturating_sub(reach.back), time.saturating_add(reach.ahead));
@@ -214,24 +212,17 @@ impl StreamStreamJoin {
             *range = Some(range.map_or((from, to), |(f, t)| (f.min(from), t.max(to))));
         }
         let mut loaded = Loaded::default();
+        let mut found = Vec::new();
         for (slot, sides) in reached.iter().enumerate() {
             for side in Side::BOTH {
                 let Some((from, to)) = sides[side as usize] else { continue };
                 // Nothing is seen that is older now, and nothing is there that is newer.
                 let from = from.max(self.first_seen(clock, side));
                 let to = to.min(clock.newest[side as usize]);
-                if from > to {
-                    continue;
-                }
-                let key = slots.keys[slot];
-                for bucket in from.div_euclid(self.bucket)..=to.div_euclid(self.bucket) {
-                    let start = [&[side as u8 + 1], &ordered(bucket)[..], key].concat();
-                    let first = [&start[..], &ordered(from)].concat();
-                    let last = [&start[..], &ordered(to), &[u8::MAX; 9]].concat();
-                    self.state.scan(&first, &last, &mut |key, value| {
-                        loaded.entries.push((slot, side, key.to_vec(), value.to_vec()));
-                        true
-                    })?;
+                if from <= to {
+                    let key = order.slots.keys[slot];
+                    self.window.records(&self.state, side, key, (from, to), &mut found)?;
+                    loaded.records.extend(found.drain(..).map(|record| (slot, side, record)));
                 }
             }
         }
@@ -242,22 +233,14 @@ impl StreamStreamJoin {
     fn load_waiting(&mut self, stream_time: Millis, loaded: &mut Loaded) -> Result<()> {
         let Some(closed) = self.closed_before(stream_time) else { return Ok(()) };
         let end = [&[WAITING], &ordered(closed)[..]].concat();
+        let mut keys: Vec<Vec<u8>> = Vec::new();
         self.state.scan(&[WAITING], &end, &mut |key, _| {
-            loaded.waiting.push((key.to_vec(), None));
+            keys.push(key.to_vec());
             true
         })?;
-        let records: Vec<Vec<u8>> = loaded
-            .waiting
-            .iter()
-            .map(|(key, _)| {
-                let (side, time, key, number) = split_waiting(key)?;
-                Ok(self.entry_key(side, key, time, number))
-            })
-            .collect::<Result<_>>()?;
-        let found = self.state.multi_get(&records.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-        for (waiting, found) in loaded.waiting.iter_mut().zip(found) {
-            waiting.1 = found;
-        }
+        let asked: Vec<_> = keys.iter().map(|key| split_waiting(key)).collect::<Result<_>>()?;
+        let found = self.window.get(&mut self.state, &asked)?;
+        loaded.waiting = keys.into_iter().zip(found).collect();
         Ok(())
     }
 
@@ -283,121 +266,66 @@ fn split_waiting(key: &[u8]) -> Result<(Side, Millis, &[u8], u64)> {
     Ok((side, from_ordered(&head[1..9]), key, u64::from_be_bytes(*number)))
 }
 
-/// Time, number and record of an entry.
-fn split_entry<'a>(key: &[u8], value: &'a [u8]) -> Result<Entry<'a>> {
-    let (rest, number) = key.split_last_chunk::<8>().ok_or_else(damaged)?;
-    let (_, time) = rest.split_last_chunk::<8>().ok_or_else(damaged)?;
-    let (waiting, bytes) = value.split_first().ok_or_else(damaged)?;
-    let version = Version { time: from_ordered(time), bytes, row: None };
-    Ok(Entry { version, number: u64::from_be_bytes(*number), waiting: *waiting == 1 })
+/// What one epoch works on.
+struct Work<'a> {
+    clock: Clock,
+    /// Of each slot and side, by time.
+    entries: Vec<[Vec<Entry<'a>>; 2]>,
+    waiting: BTreeMap<Vec<u8>, Waiting<'a>>,
+    results: Vec<Change<'a>>,
+}
+
+impl<'a> Work<'a> {
+    fn new(clock: Clock, slots: usize, loaded: &'a Loaded) -> Result<Self> {
+        let mut entries: Vec<[Vec<Entry<'_>>; 2]> = vec![Default::default(); slots];
+        for (slot, side, record) in &loaded.records {
+            let version = Version { time: record.time, bytes: &record.bytes, row: None };
+            let (number, waiting) = (record.number, record.waiting);
+            entries[*slot][*side as usize].push(Entry { version, number, waiting });
+        }
+        let mut waiting = BTreeMap::new();
+        for (key, record) in &loaded.waiting {
+            let (side, time, join_key, _) = split_waiting(key)?;
+            let version = Version { time, bytes: record, row: None };
+            waiting.insert(key.clone(), Waiting { side, key: KeyAt::Stored(join_key), version });
+        }
+        Ok(Work { clock, entries, waiting, results: Vec::new() })
+    }
 }
 
 impl Operator for StreamStreamJoin {
     fn step(&mut self, inputs: &[&[Rows]], _ctx: &mut Ctx<'_>) -> Result<Vec<Rows>> {
         let inputs = gather(inputs)?;
         let keys = self.rows.encode_keys(&inputs)?;
-        let mut slots = Slots::default();
-        let (mut order, mut slot_of) = (Vec::new(), Vec::new());
+        let mut order = Order { rows: Vec::new(), slots: Slots::default() };
         for (side, row) in merged(&inputs) {
-            let key = keys[side as usize].as_ref().and_then(|k: &KeyBytes| k.get(row));
+            let key = keys[side as usize].as_ref().and_then(|k| k.get(row));
             let present = inputs[side as usize].as_ref().is_some_and(|r| r.is_present(row));
             if let Some(key) = key.filter(|_| present) {
-                order.push((side, row));
-                slot_of.push(slots.number(key));
+                order.rows.push((side, row, order.slots.number(key)));
             }
         }
-        if order.is_empty() {
+        if order.rows.is_empty() {
             return Ok(vec![]);
         }
         let values = self.rows.encode_values(&inputs)?;
-        let mut clock = self.clock()?;
+        let clock = self.clock()?;
         let latest = inputs.iter().flatten().flat_map(|r| r.times.iter().copied()).max();
-        let mut loaded = self.load(&clock, &order, &slot_of, &inputs, &slots)?;
+        let mut loaded = self.load(&clock, &order, &inputs)?;
         self.load_waiting(clock.stream_time.max(latest.unwrap_or(Millis::MIN)), &mut loaded)?;
-
-        let mut entries: Vec<[Vec<Entry<'_>>; 2]> = vec![Default::default(); slots.keys.len()];
-        for (slot, side, key, value) in &loaded.entries {
-            entries[*slot][*side as usize].push(split_entry(key, value)?);
-        }
-        let mut waiting: BTreeMap<Vec<u8>, Waiting<'_>> = BTreeMap::new();
-        for (key, record) in &loaded.waiting {
-            let (side, time, join_key, _) = split_waiting(key)?;
-            let record = record.as_deref().and_then(|r| r.get(1..)).ok_or_else(damaged)?;
-            let version = Version { time, bytes: record, row: None };
-            waiting.insert(key.clone(), Waiting { side, key: KeyAt::Stored(join_key), version });
-        }
-
-        let mut results: Vec<Change<'_>> = Vec::new();
-        for (&(side, row), &slot) in order.iter().zip(&slot_of) {
+        let mut work = Work::new(clock, order.slots.keys.len(), &loaded)?;
+        for &(side, row, slot) in &order.rows {
             let (Some(rows), Some(values)) = (&inputs[side as usize], &values[side as usize])
             else {
                 continue;
             };
-            let key = slots.keys[slot];
-            let own =
-                Version { time: rows.times[row], bytes: values.row(row), row: Some(row as u32) };
-            let result = |time, now| Change {
-                slot,
-                key: KeyAt::Row(side, row),
-                time,
-                trigger: (side, row),
-                now,
-                before: None,
-            };
-            clock.stream_time = clock.stream_time.max(own.time);
-            if own.time == clock.stream_time {
-                self.pad_closed(&mut waiting, clock.stream_time, (side, row), &mut results);
-            }
-            let reach = self.reach[side as usize];
-            let from =
-                own.time.saturating_sub(reach.back).max(self.first_seen(&clock, side.other()));
-            let to = own.time.saturating_add(reach.ahead);
-            let others = &mut entries[slot][side.other() as usize];
-            let first = others.partition_point(|e| e.version.time < from);
-            let mut matched = false;
-            for other in others[first..].iter_mut().take_while(|e| e.version.time <= to) {
-                matched = true;
-                results.push(result(
-                    own.time.max(other.version.time),
-                    pair(side, own, Some(other.version)),
-                ));
-                if std::mem::take(&mut other.waiting) {
-                    let time = other.version.time;
-                    let entry = self.entry_key(side.other(), key, time, other.number);
-                    self.state.put(&entry, &[&[0], other.version.bytes].concat());
-                    let padding = waiting_key(side.other(), key, time, other.number);
-                    self.state.delete(&padding);
-                    waiting.remove(&padding);
-                }
-            }
-            let number = clock.next_number;
-            clock.next_number += 1;
-            let mut waits = false;
-            if !matched && self.padded[side as usize] {
-                waits = self.grace.is_some() && to >= clock.stream_time;
-                if waits {
-                    let padding = waiting_key(side, key, own.time, number);
-                    self.state.put(&padding, &[]);
-                    let key = KeyAt::Row(side, row);
-                    waiting.insert(padding, Waiting { side, key, version: own });
-                } else {
-                    results.push(result(own.time, pair(side, own, None)));
-                }
-            }
-            let newest = &mut clock.newest[side as usize];
-            *newest = (*newest).max(own.time);
-            let first_kept = newest.saturating_sub(self.retention).div_euclid(self.bucket);
-            if own.time.div_euclid(self.bucket) >= first_kept {
-                let entry = self.entry_key(side, key, own.time, number);
-                self.state.put(&entry, &[&[u8::from(waits)], own.bytes].concat());
-                let mine = &mut entries[slot][side as usize];
-                let at = mine.partition_point(|e| e.version.time <= own.time);
-                mine.insert(at, Entry { version: own, number, waiting: waits });
-            }
+            let (time, bytes) = (rows.times[row], values.row(row));
+            let own = Version { time, bytes, row: Some(row as u32) };
+            self.on_record(side, (slot, order.slots.keys[slot]), own, row, &mut work);
         }
-        self.let_go(&mut clock);
-        self.put_clock(&clock);
-        self.rows.stream(&inputs, &results)
+        self.let_go(&mut work.clock);
+        self.put_clock(&work.clock);
+        self.rows.stream(&inputs, &work.results)
     }
 
     fn state(&mut self) -> Option<&mut StateStore> {
@@ -406,29 +334,95 @@ impl Operator for StreamStreamJoin {
 }
 
 impl StreamStreamJoin {
-    /// Emits what waits and is closed now, in the order of times.
-    fn pad_closed<'a>(
+    /// Moves stream time, pads what that closes, matches the record, or lets it wait, and keeps it.
+    fn on_record<'a>(
         &mut self,
-        waiting: &mut BTreeMap<Vec<u8>, Waiting<'a>>,
-        stream_time: Millis,
-        trigger: (Side, usize),
-        results: &mut Vec<Change<'a>>,
+        side: Side,
+        (slot, key): (usize, &'a [u8]),
+        own: Version<'a>,
+        row: usize,
+        work: &mut Work<'a>,
     ) {
+        let result = |time, now| {
+            let key = KeyAt::Row(side, row);
+            Change { slot, key, time, trigger: (side, row), now, before: None }
+        };
+        work.clock.stream_time = work.clock.stream_time.max(own.time);
+        if own.time == work.clock.stream_time {
+            self.pad_closed((side, row), work);
+        }
+        let matched = self.match_others(side, (slot, key), own, work, &result);
+        let number = work.clock.next_number;
+        work.clock.next_number += 1;
+        let mut waits = false;
+        if !matched && self.padded[side as usize] {
+            let to = own.time.saturating_add(self.reach[side as usize].ahead);
+            waits = self.grace.is_some() && to >= work.clock.stream_time;
+            if waits {
+                let padding = waiting_key(side, key, own.time, number);
+                self.state.put(&padding, &[]);
+                let key = KeyAt::Row(side, row);
+                work.waiting.insert(padding, Waiting { side, key, version: own });
+            } else {
+                work.results.push(result(own.time, pair(side, own, None)));
+            }
+        }
+        let newest = &mut work.clock.newest[side as usize];
+        *newest = (*newest).max(own.time);
+        if self.window.bucket_of(own.time) >= self.first_kept(&work.clock, side) {
+            self.window.put(&mut self.state, side, key, (own.time, number, waits, own.bytes));
+            let mine = &mut work.entries[slot][side as usize];
+            let at = mine.partition_point(|e| e.version.time <= own.time);
+            mine.insert(at, Entry { version: own, number, waiting: waits });
+        }
+    }
+
+    /// Emits a record with all of the other side that are in its reach; false when there are none.
+    fn match_others<'a>(
+        &mut self,
+        side: Side,
+        (slot, key): (usize, &[u8]),
+        own: Version<'a>,
+        work: &mut Work<'a>,
+        result: &dyn Fn(Millis, Joined<'a>) -> Change<'a>,
+    ) -> bool {
+        let (reach, theirs) = (self.reach[side as usize], side.other());
+        let from = own.time.saturating_sub(reach.back).max(self.first_seen(&work.clock, theirs));
+        let to = own.time.saturating_add(reach.ahead);
+        let others = &mut work.entries[slot][theirs as usize];
+        let first = others.partition_point(|e| e.version.time < from);
+        let mut matched = false;
+        for other in others[first..].iter_mut().take_while(|e| e.version.time <= to) {
+            matched = true;
+            let Version { time, bytes, .. } = other.version;
+            work.results.push(result(own.time.max(time), pair(side, own, Some(other.version))));
+            if std::mem::take(&mut other.waiting) {
+                self.window.put(&mut self.state, theirs, key, (time, other.number, false, bytes));
+                let padding = waiting_key(theirs, key, time, other.number);
+                self.state.delete(&padding);
+                work.waiting.remove(&padding);
+            }
+        }
+        matched
+    }
+
+    /// Emits what waits and is closed now, in the order of times.
+    fn pad_closed(&mut self, trigger: (Side, usize), work: &mut Work<'_>) {
+        let stream_time = work.clock.stream_time;
         let Some(closed) = self.closed_before(stream_time) else { return };
         let end = [&[WAITING], &ordered(closed)[..]].concat();
         let mut done = Vec::new();
-        for (key, record) in waiting.range(..end) {
+        for (key, record) in work.waiting.range(..end) {
             let Waiting { side, key: at, version } = *record;
             if self.is_closed(side, version.time, stream_time) {
-                let now = pair(side, version, None);
-                let time = version.time;
-                results.push(Change { slot: 0, key: at, time, trigger, now, before: None });
+                let (time, now) = (version.time, pair(side, version, None));
+                work.results.push(Change { slot: 0, key: at, time, trigger, now, before: None });
                 done.push(key.clone());
             }
         }
         for key in done {
             self.state.delete(&key);
-            waiting.remove(&key);
+            work.waiting.remove(&key);
         }
     }
 }
