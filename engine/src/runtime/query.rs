@@ -7,7 +7,7 @@
 //! ```
 
 use bytes::Bytes;
-use millstream_sql::plan::{Dataflow, Op, StepId};
+use millstream_sql::plan::{Dataflow, Op, PseudoColumn, StepId};
 
 use super::{QueryState, QueryStatus, RowReceiver};
 use crate::graph::Graph;
@@ -48,7 +48,10 @@ pub(crate) struct Source {
     pub(crate) step: StepId,
     /// What its position is kept under.
     pub(crate) name: String,
+    pub(crate) relation: String,
     pub(crate) topic: String,
+    /// Whether rows may be handed over: not if the query asks for their places in the topic.
+    pub(crate) may_join: bool,
     pub(crate) id: Option<SourceId>,
     /// Since which epoch rows of queries on this node are handed over in memory.
     pub(crate) handed_since: Option<Epoch>,
@@ -58,6 +61,7 @@ pub(crate) struct Source {
 
 pub(crate) struct Sink {
     pub(crate) step: StepId,
+    pub(crate) relation: Option<String>,
     pub(crate) topic: Option<String>,
     pub(crate) id: Option<SinkId>,
 }
@@ -71,12 +75,21 @@ impl Query {
                 Op::Source(source) => sources.push(Source {
                     step,
                     name: format!("{}/{}", source.relation, sources.len()),
+                    relation: source.relation.clone(),
                     topic: source.topic.clone(),
+                    may_join: !source.pseudo.iter().any(|p| {
+                        matches!(p, PseudoColumn::RowPartition | PseudoColumn::RowOffset)
+                    }),
                     id: None,
                     handed_since: None,
                     kept: None,
                 }),
-                Op::Sink(sink) => sinks.push(Sink { step, topic: sink.topic.clone(), id: None }),
+                Op::Sink(sink) => sinks.push(Sink {
+                    step,
+                    relation: sink.relation.clone(),
+                    topic: sink.topic.clone(),
+                    id: None,
+                }),
                 _ => {}
             }
         }
@@ -103,6 +116,16 @@ impl Query {
 
     pub(crate) fn writes(&self, topic: &str) -> bool {
         self.persistent && self.sinks.iter().any(|sink| sink.topic.as_deref() == Some(topic))
+    }
+
+    /// Whether what this query writes into a source's topic is what the source reads: the same relation,
+    /// not another one declared over the topic with columns or formats of its own.
+    pub(crate) fn feeds(&self, source: &Source) -> bool {
+        let of_topic = |sink: &&Sink| sink.topic.as_deref() == Some(source.topic.as_str());
+        self.sinks
+            .iter()
+            .filter(of_topic)
+            .all(|sink| sink.relation.as_deref() == Some(source.relation.as_str()))
     }
 
     /// The relation this query holds the table of, if it is `relation`.

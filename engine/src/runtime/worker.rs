@@ -27,7 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::{error, info, warn};
 
-use super::query::{Kept, Query};
+use super::query::{Kept, Query, Source};
 use super::{Command, EngineStatus, Forget, Options, PushEvent, QueryState, StartQuery};
 use crate::error::{EngineError, Result};
 use crate::graph::{Graph, GraphOptions, StepContext, StepOutput};
@@ -413,7 +413,7 @@ impl Worker {
             }
             for source in query.sources.iter().filter(|s| s.handed_since.is_none()) {
                 let Some(id) = source.id else { continue };
-                if self.is_fed_before(at, &source.topic) && self.io.is_caught_up(id) {
+                if self.is_fed_before(at, source) && self.io.is_caught_up(id) {
                     readers.push(id);
                 }
             }
@@ -425,11 +425,11 @@ impl Worker {
         Ok(Some(readers))
     }
 
-    /// Whether queries write `topic`, and all of them run before the query at `at`.
-    fn is_fed_before(&self, at: usize, topic: &str) -> bool {
-        let writers: Vec<usize> =
-            (0..self.queries.len()).filter(|&i| self.queries[i].writes(topic)).collect();
-        !writers.is_empty() && writers.iter().all(|&writer| writer < at)
+    /// Whether queries write what `source` reads, all of them before the query at `at`.
+    fn is_fed_before(&self, at: usize, source: &Source) -> bool {
+        let mut writers = (0..self.queries.len()).filter(|&i| self.queries[i].writes(&source.topic));
+        let fits = |writer: usize| writer < at && self.queries[writer].feeds(source);
+        source.may_join && writers.clone().next().is_some() && writers.all(fits)
     }
 
     /// After a poll of `readers` alone that brought nothing, with nothing in flight: those that have
@@ -465,8 +465,11 @@ impl Worker {
         for at in 0..self.queries.len() {
             for s in 0..self.queries[at].sources.len() {
                 let source = &self.queries[at].sources[s];
-                let late = (at..self.queries.len()).any(|i| self.queries[i].writes(&source.topic));
-                if let (Some(id), Some(_), true) = (source.id, source.handed_since, late) {
+                let unfit = (0..self.queries.len()).any(|i| {
+                    let writer = &self.queries[i];
+                    writer.writes(&source.topic) && (i >= at || !writer.feeds(source))
+                });
+                if let (Some(id), Some(_), true) = (source.id, source.handed_since, unfit) {
                     self.io.skip_own_until(id, next);
                     self.queries[at].sources[s].handed_since = None;
                 }

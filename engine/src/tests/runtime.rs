@@ -45,11 +45,21 @@ fn query(dataflow: Dataflow) -> StartQuery {
     }
 }
 
-/// S → (V > 0) → T, and T → COUNT, SUM per key → OUT: two queries, one fed by the other.
+/// S → (V > 0) → T, and T → COUNT, SUM per key → OUT: two queries, one fed by the other. A third reads
+/// T's topic as a relation of its own, so it must get its rows from the log.
 fn chain() -> Vec<StartQuery> {
     let first = vec![source("S", Stream), filter(0, greater(value(), number(0)), Stream)];
     let second = vec![source("T", Stream), count_and_sum(0, key(), None, false)];
-    vec![query(dataflow("CSAS_T", first, "T")), query(dataflow("CTAS_OUT", second, "OUT"))]
+    let mut other = source("T2", Stream);
+    if let Op::Source(source) = &mut other.op {
+        source.topic = "T".into();
+    }
+    let third = vec![other, count_and_sum(0, key(), None, false)];
+    vec![
+        query(dataflow("CSAS_T", first, "T")),
+        query(dataflow("CTAS_OUT", second, "OUT")),
+        query(dataflow("CTAS_OUT2", third, "OUT2")),
+    ]
 }
 
 fn started(answers: Option<Vec<crate::Result<()>>>) {
@@ -121,9 +131,13 @@ fn every_row_counts_once_through_two_queries_and_many_crashes() {
         wait_until(&format!("a is {expected}, {:?}", newest(&log, "OUT")), || {
             newest(&log, "OUT").get("a") == Some(&expected)
         });
+        wait_until("the same by way of the log", || {
+            newest(&log, "OUT2").get("a") == Some(&expected)
+        });
         // Nothing comes after: no row counted twice a little later.
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(newest(&log, "OUT").get("a"), Some(&expected));
+        assert_eq!(newest(&log, "OUT2").get("a"), Some(&expected));
         engine.shut_down().unwrap();
     }
 }
