@@ -1,5 +1,7 @@
-//! The joins by their changes: every case is played with and without crashes (`script.rs`), and against their definition on
-//! random input (`random.rs`).
+//! The joins by their changes: every case is played with and without crashes (`script.rs`), and against
+//! their definition on random input (`random.rs`).
+
+#![allow(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
 
 mod random;
 mod script;

@@ -164,7 +164,7 @@ fn stream_results(
     let mut left: Vec<&str> = records.iter().map(String::as_str).collect();
     while !left.is_empty() {
         let epoch: Vec<&str> = left.drain(..cut().clamp(1, left.len())).collect();
-        if cut() % 3 == 0 {
+        if cut().is_multiple_of(3) {
             query.epoch(&epoch, false);
             query.restart();
         }

@@ -161,6 +161,9 @@ pub(crate) struct JoinKeys {
     windowed: bool,
 }
 
+/// Start and end of a key's window, if keys have one.
+pub(crate) type WindowOf = Option<(Millis, Millis)>;
+
 /// The keys of a run of rows.
 pub(crate) struct KeyBytes {
     encoded: Encoded,
@@ -212,7 +215,7 @@ impl JoinKeys {
     }
 
     /// The key column's bytes, and the window.
-    pub(crate) fn split<'a>(&self, key: &'a [u8]) -> Result<(&'a [u8], Option<(Millis, Millis)>)> {
+    pub(crate) fn split<'a>(&self, key: &'a [u8]) -> Result<(&'a [u8], WindowOf)> {
         if !self.windowed {
             return Ok((key, None));
         }
