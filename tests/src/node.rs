@@ -92,7 +92,7 @@ impl Node {
             .spawn()
             .map_err(|e| format!("{}: {e}", options.binary.display()))?;
         let mut node = Node { child, kafka, http };
-        node.wait_until_ready().map_err(|e| format!("{e}\n{}", tail(&options.log)))?;
+        node.wait_until_ready()?;
         Ok(node)
     }
 
@@ -230,5 +230,6 @@ fn free_address() -> Result<String, String> {
 pub fn tail(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
+    let last = lines[lines.len().saturating_sub(10)..].join("\n");
+    format!("{} ends with:\n{last}", path.display())
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use millstream_engine::io::StartAt;
+use millstream_engine::io::{EpochIo, StartAt};
 use millstream_engine::runtime::{
     Engine, EngineStatus, Options, QueryState, QueryStatus, StartQuery,
 };
@@ -233,7 +233,12 @@ impl Node {
             }
         }
         tracing::info!(epochs = applied, queries = world.queries.len(), "state recovered");
-        let io = LogIo::new(log.clone(), recovered);
+        let mut io = LogIo::new(log.clone(), recovered);
+        if applied > 0 {
+            // Else each of many restarts in a row would leave the journal a file longer, and read it
+            // all again.
+            io.state_durable(state.backend().flush().map_err(state_error)?);
+        }
         let clock = log.clock.clone();
         let options = Options {
             consolidate: config.consolidate,

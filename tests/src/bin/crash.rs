@@ -53,8 +53,7 @@ fn main() -> ExitCode {
             Ok(summary) => Ok(summary),
             Err(e) => {
                 let log = tail(&plan.log);
-                let kept = folder.keep();
-                Err(format!("{e}\nkept: {}\nthe server's log ends with:\n{log}", kept.display()))
+                Err(format!("{e}\nkept: {}\n{log}", folder.keep().display()))
             }
         }
     });

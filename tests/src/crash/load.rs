@@ -114,7 +114,7 @@ impl Producers {
             if lane.pending > 0 {
                 let mut client = Client::connect(kafka, TIMEOUT).map_err(|e| e.to_string())?;
                 let repeat = lane.transmit(&mut client);
-                repeat.map_err(|e| format!("a batch is refused when it is repeated: {e}"))?;
+                repeat.map_err(|e| format!("a repeated batch is refused; an acknowledged one before it may be lost: {e}"))?;
             }
         }
         Ok(())
