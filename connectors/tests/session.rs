@@ -290,3 +290,65 @@ fn a_statement_that_cannot_run_is_taken_back() {
         "#,
     );
 }
+
+#[test]
+fn windows_are_behind_the_keys_and_read_again() {
+    check(
+        r#"
+        > SET 'auto.offset.reset' = 'earliest';
+        > CREATE STREAM a (k STRING KEY, v INT) WITH (kafka_topic='a', value_format='JSON', partitions=1);
+        > CREATE TABLE w AS SELECT k, COUNT(*) AS n FROM a WINDOW TUMBLING (SIZE 10 SECONDS) GROUP BY k;
+        in a 1000 x {"v": 1}
+        in a 12000 x {"v": 1}
+        in a 2000 x {"v": 1}
+        out W
+          1000 x@0 {"N":1}
+          12000 x@10000 {"N":1}
+          2000 x@0 {"N":2}
+        > CREATE STREAM r (k STRING KEY, n INT) WITH (kafka_topic='W', value_format='JSON', window_type='TUMBLING', window_size='10 SECONDS');
+        pull SELECT k, WINDOWSTART, WINDOWEND, n FROM r WHERE n = 2;
+          ["x",0,10000,2]
+        pull SELECT k, WINDOWSTART, n FROM w WHERE k = 'x' AND WINDOWSTART >= 10000;
+          ["x",10000,1]
+        "#,
+    );
+}
+
+#[test]
+fn joins_survive_power_cuts() {
+    check(
+        r#"
+        > SET 'auto.offset.reset' = 'earliest';
+        > CREATE STREAM o (id STRING KEY, who STRING) WITH (kafka_topic='o', value_format='JSON', partitions=1);
+        > CREATE TABLE c (who STRING PRIMARY KEY, city STRING) WITH (kafka_topic='c', value_format='JSON', partitions=1);
+        > CREATE STREAM j AS SELECT o.who AS who, id, city FROM o LEFT JOIN c ON o.who = c.who;
+        in c 1 ann {"city": "Oslo"}
+        out J
+        in o 2 #1 {"who": "ann"}
+        in o 3 #2 {"who": "bob"}
+        out J
+          2 ann {"ID":"\u0000\u0000\u0000\u0001","CITY":"Oslo"}
+          3 bob {"ID":"\u0000\u0000\u0000\u0002","CITY":null}
+        in c 4 bob {"city": "Rome"}
+        out J
+        in o 5 #3 {"who": "bob"}
+        out J
+          5 bob {"ID":"\u0000\u0000\u0000\u0003","CITY":"Rome"}
+        "#,
+    );
+}
+
+#[test]
+fn settings_that_do_not_fit_the_topic_are_refused() {
+    check_once(
+        r#"
+        > CREATE STREAM a (v INT) WITH (kafka_topic='a', value_format='JSON', partitions=2);
+        ! invalid-property-value CREATE STREAM b (v INT) WITH (kafka_topic='a', value_format='JSON', partitions=3);
+        > CREATE STREAM b (v INT, h ARRAY<STRUCT<key STRING, value BYTES>> HEADERS) WITH (kafka_topic='a', value_format='JSON', partitions=2);
+        in a 1 - {"v": 1} h=hi
+        pull SELECT v, h FROM b;
+          [1,[{"KEY":"h","VALUE":"aGk="}]]
+        ! unknown-topic PRINT A;
+        "#,
+    );
+}

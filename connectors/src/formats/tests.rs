@@ -51,7 +51,7 @@ fn delimited_lines_are_read_and_written_as_commons_csv_does() {
     check(',', &[Int], "x", "C0: expected INTEGER, found x");
     check(',', &[Int], "", "no fields in the record");
     check('|', &[Bigint, String], "5|a,b", "5|a,b");
-    check(',', &[String, String], r#""a,b","c ""d""""#, r#""a,b","c ""d""""#.replace("\"a,b\"", "\"a,b\"").as_str());
+    check(',', &[String, String], r#""a,b","c ""d""""#, r#""a,b","c ""d""""#);
     check(',', &[String], "\"a\"b", "text between a closing quote and the delimiter");
     check(',', &[String], "\"a", "a quoted field is not closed");
     check(',', &[Int, Int], "-1,-2", "\"-1\",-2");

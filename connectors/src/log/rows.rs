@@ -206,7 +206,7 @@ fn header_column(
         HeaderColumn::Key(key) => {
             let mut values = BinaryBuilder::new();
             for row in 0..headers.len() {
-                let last = of(row).filter(|(name, _)| name == key).last();
+                let last = of(row).rfind(|(name, _)| name == key);
                 let value = last.and_then(|(_, value)| value.as_deref());
                 values.append_option(value.filter(|_| present.is_valid(row)));
             }

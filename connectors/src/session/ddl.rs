@@ -203,8 +203,16 @@ pub(super) fn perform(
 /// Creates the topic if it is not there.
 fn create_topic(node: &Node, spec: &TopicSpec) -> Result<()> {
     let broker = node.broker();
-    if broker.topic(&spec.name).is_some() {
-        return Ok(());
+    if let Some(topic) = broker.topic(&spec.name) {
+        let has = topic.partition_count() as u32;
+        return match spec.partitions {
+            Some(wanted) if wanted != has => Err(SqlError::new(
+                ErrorKind::InvalidPropertyValue,
+                format!("topic {} exists with {has} partitions, not {wanted}", spec.name),
+                "Leave PARTITIONS out, or name another topic.",
+            )),
+            _ => Ok(()),
+        };
     }
     let like = spec.like.as_ref().and_then(|name| broker.topic(name));
     let partitions = spec

@@ -87,7 +87,12 @@ pub(super) fn print(
 ) -> Result<PrintLines> {
     let found = broker.topic(topic).ok_or_else(|| {
         let message = format!("there is no topic {topic}");
-        SqlError::new(ErrorKind::UnknownTopic, message, "SHOW TOPICS lists them; names have a case.")
+        let all = broker.topics();
+        let remedy = match all.iter().find(|t| t.name.eq_ignore_ascii_case(topic)) {
+            Some(other) => format!("Did you mean {}? Names of topics have a case.", other.name),
+            None => "SHOW TOPICS lists them.".to_owned(),
+        };
+        SqlError::new(ErrorKind::UnknownTopic, message, remedy)
     })?;
     let start = |partition| {
         let at = TopicPartition { topic: found.id, partition };

@@ -260,7 +260,7 @@ impl Player {
     fn refused(&mut self, text: &str) -> Option<String> {
         let ctx = self.context();
         let session = self.session.as_mut().expect("open");
-        let error = if text.starts_with("SELECT") {
+        let error = if text.starts_with("SELECT") || text.starts_with("PRINT") {
             session.query(text, &ctx).err()
         } else {
             session.execute(text, &ctx).error
