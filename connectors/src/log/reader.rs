@@ -12,6 +12,7 @@ use std::collections::BinaryHeap;
 use bytes::Bytes;
 use millstream_engine::io::{BadRecord, Budget, IoError, Polled, SourceId};
 use millstream_sql::plan;
+use millstream_sql::syntax::ast::RelationKind;
 use millstream_storage::{Broker, ErrorCode, TopicPartition};
 
 use super::position::{OwnSkip, SourcePosition};
@@ -31,6 +32,8 @@ pub(super) struct Source {
     partitions: Vec<TopicPartition>,
     buffers: Vec<Buffer>,
     rows: RowBuilder,
+    /// Behind the tables' records of the same time: a stream's record sees the table as of its time.
+    is_stream: bool,
 }
 
 /// Records read from a partition and not yet taken.
@@ -78,6 +81,7 @@ impl Source {
             place,
             partitions,
             rows: RowBuilder::new(source).map_err(|e| IoError::Query(e.to_string()))?,
+            is_stream: source.kind == RelationKind::Stream,
         })
     }
 
@@ -197,8 +201,9 @@ pub(super) fn failed(topic: &str, code: ErrorCode) -> IoError {
     })
 }
 
-/// Whose head record is next: smallest time, then source and partition in order.
-type Turn = Reverse<(i64, usize, usize)>;
+/// Whose head record is next: smallest time, then tables before streams, then source and partition
+/// in order.
+type Turn = Reverse<(i64, bool, usize, usize)>;
 
 /// One poll: takes a cut over the sources and reads up to it, within the budget.
 pub(super) fn poll(
@@ -272,14 +277,14 @@ impl Merge<'_> {
             return;
         }
         if let Some(record) = source.buffers[partition].head() {
-            self.turns.push(Reverse((record.timestamp, place, partition)));
+            self.turns.push(Reverse((record.timestamp, source.is_stream, place, partition)));
         }
     }
 
     fn take(&mut self, budget: Budget, next_block: &mut u32) {
         let mut order = 0u64;
         let mut bytes = 0usize;
-        while let Some(Reverse((_, place, partition))) = self.turns.pop() {
+        while let Some(Reverse((_, is_stream, place, partition))) = self.turns.pop() {
             if order as usize >= budget.rows.max(1) || bytes >= budget.bytes {
                 break;
             }
@@ -290,7 +295,7 @@ impl Merge<'_> {
             while (order as usize) < budget.rows && bytes < budget.bytes {
                 let (_, source) = &mut self.sources[place];
                 let Some(head) = source.buffers[partition].head() else { break };
-                let turn = Reverse((head.timestamp, place, partition));
+                let turn = Reverse((head.timestamp, is_stream, place, partition));
                 if self.turns.peek().is_some_and(|other| *other > turn) {
                     break;
                 }
