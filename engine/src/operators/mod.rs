@@ -4,6 +4,7 @@
 
 mod aggregate;
 mod filter;
+mod fixed_time;
 mod flat_map;
 mod join;
 mod project;
@@ -57,11 +58,6 @@ impl Exprs {
             types.push(expr.typed()?.to_arrow());
         }
         Ok(Exprs { compiled, types })
-    }
-
-    /// No expressions.
-    pub(crate) fn none() -> Self {
-        Exprs { compiled: vec![], types: vec![] }
     }
 
     pub(crate) fn types(&self) -> &[DataType] {

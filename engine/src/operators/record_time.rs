@@ -11,6 +11,7 @@ use millstream_sql::catalog::TimestampColumn;
 use millstream_sql::expr::{Compiled, EvalContext, Expr, RowErrors, compile};
 use millstream_sql::types::{Schema, SqlType};
 
+use super::fixed_time::FixedPattern;
 use crate::error::{EngineError, Result};
 use crate::rows::Millis;
 
@@ -18,7 +19,9 @@ use crate::rows::Millis;
 #[derive(Debug)]
 pub struct RecordTime {
     column: String,
+    index: usize,
     compiled: Compiled,
+    fixed: Option<FixedPattern>,
 }
 
 impl RecordTime {
@@ -45,7 +48,8 @@ impl RecordTime {
                 }
             }
         };
-        Ok(RecordTime { column: name.clone(), compiled: compile(&expr, schema)? })
+        let fixed = timestamp.format.as_deref().and_then(FixedPattern::new);
+        Ok(RecordTime { column: name.clone(), index, compiled: compile(&expr, schema)?, fixed })
     }
 
     /// The time of each row, or why it has none.
@@ -54,6 +58,9 @@ impl RecordTime {
         batch: &RecordBatch,
         eval: &EvalContext,
     ) -> Vec<std::result::Result<Millis, String>> {
+        if let Some(times) = self.fixed_times(batch) {
+            return times;
+        }
         let mut errors = RowErrors::default();
         let values = self.compiled.evaluate(batch, eval, &mut errors);
         let value = |row: usize| match values.data_type() {
@@ -75,5 +82,13 @@ impl RecordTime {
             times[error.row] = Err(error.message.into_owned());
         }
         times
+    }
+
+    /// All rows' times, if every text is of the fixed pattern.
+    fn fixed_times(&self, batch: &RecordBatch) -> Option<Vec<std::result::Result<Millis, String>>> {
+        let pattern = self.fixed.as_ref()?;
+        let texts = batch.columns().get(self.index)?.as_string_view_opt()?;
+        let time = |text: Option<&str>| Some(Ok(pattern.parse(text?).filter(|time| *time >= 0)?));
+        texts.iter().map(time).collect()
     }
 }

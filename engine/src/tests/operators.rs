@@ -112,8 +112,7 @@ fn a_table_takes_the_old_row_back_before_it_adds_the_new_one() {
         S 1 a 2
           0 1 2 @1 was -
         S 2 a 4
-          0 0 0 @2 was 1 2
-          0 1 4 @2 was 0 0
+          0 1 4 @2 was 1 2
         S 3 a 5
           0 0 0 @3 was 1 4
           1 1 5 @3 was -
