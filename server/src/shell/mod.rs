@@ -39,7 +39,11 @@ const COLUMN_WIDTH: usize = 20;
 /// When the terminal or a file fails.
 pub async fn run(args: SqlArgs) -> io::Result<i32> {
     let mut shell = Shell { client: SqlClient::new(&args.server), json: args.json };
-    if let Some(text) = args.execute {
+    if let Some(mut text) = args.execute {
+        // One statement on the command line needs no end of its own.
+        if !text.trim_end().ends_with(';') {
+            text.push(';');
+        }
         return shell.run_text(&text).await;
     }
     if let Some(file) = args.file {
