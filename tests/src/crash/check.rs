@@ -2,6 +2,7 @@
 //!
 //! - the input log is what was sent, in order, each acknowledged payment once and none twice;
 //! - what a consumer saw before the kill stands there still, at the same offsets;
+//! - (while it runs) no consumer sees a row of an epoch in one sink before it is in the others;
 //! - filter and join sinks are the oracle's rows, in order, none missing and none doubled;
 //! - every row of the aggregate's sink is a true total after n payments with n growing, and the last
 //!   one is that of all payments;

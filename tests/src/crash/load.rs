@@ -193,7 +193,7 @@ pub type Seen = BTreeMap<(&'static str, i32), (i64, Vec<FetchedRecord>)>;
 pub struct Load<'a> {
     producers: &'a mut Producers,
     lanes: Vec<JoinHandle<Lane>>,
-    consumer: JoinHandle<Seen>,
+    consumer: JoinHandle<Result<Seen, String>>,
     stop: Arc<AtomicBool>,
     acks: Arc<AtomicU64>,
 }
@@ -244,26 +244,47 @@ impl<'a> Load<'a> {
     /// Ends the load; gives what the consumer saw.
     ///
     /// # Errors
-    /// When a thread of the harness itself panicked.
+    /// When the consumer saw half an epoch, or a thread of the harness itself panicked.
     pub fn end(self) -> Result<Seen, String> {
         self.stop.store(true, Ordering::SeqCst);
         for lane in self.lanes {
             self.producers.lanes.push(lane.join().map_err(|_| "a producer panicked")?);
         }
-        self.consumer.join().map_err(|_| "the consumer panicked".into())
+        self.consumer.join().map_err(|_| "the consumer panicked")?
     }
 }
 
 /// Reads the sinks round and round until the load stops or the server is gone.
-fn follow(kafka: &str, mut seen: Seen, stop: &AtomicBool) -> Seen {
-    let Ok(mut client) = Client::connect(kafka, TIMEOUT) else { return seen };
+///
+/// All sinks advance together: who has seen a payment in the filter's sink must find it in the join's.
+fn follow(kafka: &str, mut seen: Seen, stop: &AtomicBool) -> Result<Seen, String> {
+    let Ok(mut client) = Client::connect(kafka, TIMEOUT) else { return Ok(seen) };
+    let mut newest_big = BTreeMap::new();
     while !stop.load(Ordering::SeqCst) {
+        // In the order of their names: BIG before LEVELED.
         for ((topic, partition), (begin, records)) in &mut seen {
             let next = *begin + records.len() as i64;
-            let fetched = client.fetch(topic, *partition, next, 1 << 20, 0);
-            let Ok(Ok((new, _))) = fetched.map(|f| f.open(next)) else { return seen };
+            let Ok(fetched) = client.fetch(topic, *partition, next, 1 << 20, 0) else {
+                return Ok(seen);
+            };
+            let (new, end) = fetched.open(next).map_err(|e| e.to_string())?;
             records.extend(new);
+            let Some(newest) = records.last().map(|r| r.timestamp) else { continue };
+            match *topic {
+                "BIG" => {
+                    newest_big.insert(*partition, newest);
+                }
+                "LEVELED" if end >= fetched.high_watermark => {
+                    if let Some(big) = newest_big.get(partition).filter(|big| **big > newest) {
+                        return Err(format!(
+                            "partition {partition}: BIG shows the payment of {big}, LEVELED only \
+                             {newest}: half an epoch"
+                        ));
+                    }
+                }
+                _ => {}
+            }
         }
     }
-    seen
+    Ok(seen)
 }
