@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::array::RecordBatch;
 use millstream_sql::error::{ErrorKind, Result, SqlError};
 use millstream_sql::plan::{Plan, PlanConfig, PullPlan, plan};
-use millstream_sql::syntax::ast::{ParsedStatement, RelationKind, Statement};
+use millstream_sql::syntax::ast::{ParsedStatement, QueryTarget, RelationKind, Statement};
 use millstream_sql::syntax::{parse_statement, split_statements};
 use millstream_sql::types::{Schema, SqlType};
 
@@ -238,6 +238,11 @@ impl Session {
                 }
                 Ok(None)
             }
+            Statement::Terminate(QueryTarget::Id(id)) if transient(id).is_some() => {
+                let query_id = transient(id).unwrap_or_default();
+                let was_terminated = self.node.terminate_transient(&query_id);
+                Ok(Some(Entity::TerminateQuery { query_id, was_terminated }))
+            }
             _ => ddl::perform(&self.node, parsed, &scope.properties).map(Some),
         }
     }
@@ -281,6 +286,14 @@ impl Session {
         };
         Ok(PullRows { query_id, schema: plan.schema.clone(), batches, epoch })
     }
+}
+
+/// The id of a transient query as it was given out: what is not quoted in a statement came in upper
+/// case.
+fn transient(id: &str) -> Option<String> {
+    const PREFIX: &str = "transient_";
+    let (prefix, rest) = id.split_at_checked(PREFIX.len())?;
+    prefix.eq_ignore_ascii_case(PREFIX).then(|| format!("{PREFIX}{rest}"))
 }
 
 /// Something of the node itself failed; no other statement would have done better.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use millstream_engine::EngineError;
 use millstream_engine::io::{EpochIo, StartAt};
 use millstream_engine::runtime::{
     Engine, EngineStatus, Options, QueryState, QueryStatus, StartQuery,
@@ -370,7 +371,11 @@ impl Node {
         }
         for id in &change.stop {
             if change.start.as_ref() != Some(id) {
-                self.engine_answer(self.engine.terminate(id).wait())?;
+                match self.engine.terminate(id).wait() {
+                    // What does not run need not be stopped.
+                    Some(Err(EngineError::UnknownQuery(_))) => {}
+                    answer => self.engine_answer(answer)?,
+                }
             }
         }
         for id in &change.pause {
@@ -411,6 +416,11 @@ impl Node {
         drop(self.engine.terminate(id));
     }
 
+    /// Ends a transient query and says whether there was one.
+    pub(super) fn terminate_transient(&self, id: &str) -> bool {
+        matches!(self.engine.terminate(id).wait(), Some(Ok(())))
+    }
+
     pub(super) fn pull(&self, plan: &PullPlan) -> Result<Snapshot> {
         self.engine_answer(self.engine.pull(plan.clone()).wait())
     }
@@ -421,7 +431,7 @@ impl Node {
     ) -> Result<T> {
         match answer {
             Some(Ok(value)) => Ok(value),
-            Some(Err(millstream_engine::EngineError::Sql(e))) => Err(e),
+            Some(Err(EngineError::Sql(e))) => Err(e),
             Some(Err(e)) => Err(node_error(e.to_string())),
             None => Err(node_error("the engine has stopped")),
         }
