@@ -8,6 +8,8 @@
 //! [`state`] (what survives), [`graph`] (one query), [`runtime`] (all of them, in epochs), [`snapshot`]
 //! (looking in from outside).
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod codec;
 mod error;
 pub mod graph;

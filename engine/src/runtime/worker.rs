@@ -7,10 +7,7 @@
 //!
 //! A query that fails is rolled back and goes to ERROR alone; its epoch goes on without it.
 //!
-//! *Handing over.* A persistent query whose source is the sink of another one reads the log until it is
-//! caught up; then the writers are held back for one cut, so that nothing of theirs is on its way, and
-//! from the next epoch on their rows are handed to it in memory, in the same epoch. What a source kept
-//! says up to which epoch it was: if an epoch ran without the reader, it goes back to the log from there.
+//! `worker/` has the rest: commands, the life of a query, handing rows over, flushing.
 //!
 //! Invariants:
 //! - an epoch is sealed only after the one before is durable;
@@ -18,25 +15,27 @@
 //! - whoever asks (pull, terminate, …) is answered between epochs, with nothing in flight.
 
 mod commands;
+mod flush;
+mod handing;
+mod life;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tracing::{error, info, warn};
+use tracing::error;
 
-use super::query::{Kept, Query, Source};
-use super::{Command, EngineStatus, Forget, Options, PushEvent, QueryState, StartQuery};
+use self::flush::Flusher;
+use super::query::{Kept, Query};
+use super::{Command, Options, PushEvent};
 use crate::error::{EngineError, Result};
-use crate::graph::{Graph, GraphOptions, StepContext, StepOutput};
-use crate::io::{BadRecord, Epoch, EpochIo, IoError, Polled, SealTicket, Sealing, SinkId, SourceId};
+use crate::graph::{Graph, StepContext, StepOutput};
+use crate::io::{BadRecord, Epoch, EpochIo, Polled, SealTicket, Sealing, SinkId, SourceId};
 use crate::rows::{Millis, Rows};
-use crate::snapshot::{Snapshot, pull};
-use crate::state::{NodeState, SharedBackend};
+use crate::state::NodeState;
 
 pub(crate) struct Worker {
     io: Box<dyn EpochIo>,
@@ -68,15 +67,6 @@ struct InFlight {
     ticket: SealTicket,
     payload: Bytes,
     outputs: Vec<(String, Vec<Rows>)>,
-}
-
-/// Flushes state on a thread of its own, one flush at a time.
-struct Flusher {
-    thread: Option<JoinHandle<()>>,
-    running: Arc<AtomicBool>,
-    durable: Arc<AtomicU64>,
-    told: Epoch,
-    last_ms: Millis,
 }
 
 /// Why the worker stops.
@@ -228,8 +218,6 @@ impl Worker {
     fn epoch(&self) -> Epoch {
         self.state.last_epoch() + 1
     }
-
-    // ---- one epoch ----
 
     fn execute(&mut self, polled: Polled) -> std::result::Result<(), Stop> {
         let epoch = self.epoch();
@@ -397,239 +385,6 @@ impl Worker {
         }
         self.drop_unheard();
     }
-
-    // ---- handing over ----
-
-    /// If a reader could be handed its writers' rows from now on: settles, and says which sources alone
-    /// are to be polled this time. Writers are not held back for ever: where others write the topic too,
-    /// there may always be something left to read.
-    fn join_readers(&mut self) -> std::result::Result<Option<Vec<SourceId>>, Stop> {
-        self.turns_to_join = self.turns_to_join.checked_sub(1).unwrap_or(JOIN_EVERY);
-        if self.turns_to_join >= JOIN_TURNS {
-            return Ok(None);
-        }
-        let mut readers = Vec::new();
-        for (at, query) in self.queries.iter().enumerate() {
-            if !query.persistent || !query.is_running() {
-                continue;
-            }
-            for source in query.sources.iter().filter(|s| s.handed_since.is_none()) {
-                let Some(id) = source.id else { continue };
-                if self.is_fed_before(at, source) && self.io.is_caught_up(id) {
-                    readers.push(id);
-                }
-            }
-        }
-        if readers.is_empty() {
-            return Ok(None);
-        }
-        self.settle()?;
-        Ok(Some(readers))
-    }
-
-    /// Whether queries write what `source` reads, all of them before the query at `at`.
-    fn is_fed_before(&self, at: usize, source: &Source) -> bool {
-        let mut writers = (0..self.queries.len()).filter(|&i| self.queries[i].writes(&source.topic));
-        let fits = |writer: usize| writer < at && self.queries[writer].feeds(source);
-        source.may_join && writers.clone().next().is_some() && writers.all(fits)
-    }
-
-    /// After a poll of `readers` alone that brought nothing, with nothing in flight: those that have
-    /// read everything are handed rows from this epoch on.
-    fn hand_over(&mut self, readers: &[SourceId]) {
-        let since = self.epoch();
-        for query in &mut self.queries {
-            for source in &mut query.sources {
-                let Some(id) = source.id.filter(|id| readers.contains(id)) else { continue };
-                if self.io.is_caught_up(id) {
-                    self.io.skip_own_since(id, since);
-                    source.handed_since = Some(since);
-                    info!(query = query.id, topic = source.topic, since, "rows are handed over");
-                    self.unsealed = true;
-                }
-            }
-        }
-    }
-
-    /// Puts writers before readers; sources whose writers cannot all come before go back to the log.
-    fn order(&mut self) {
-        let mut rest: Vec<Query> = std::mem::take(&mut self.queries);
-        while !rest.is_empty() {
-            let ready = rest.iter().position(|query| {
-                !query.sources.iter().any(|source| {
-                    rest.iter().any(|other| other.id != query.id && other.writes(&source.topic))
-                })
-            });
-            // A cycle: the query started first goes first.
-            self.queries.push(rest.remove(ready.unwrap_or(0)));
-        }
-        let next = self.epoch();
-        for at in 0..self.queries.len() {
-            for s in 0..self.queries[at].sources.len() {
-                let source = &self.queries[at].sources[s];
-                let unfit = (0..self.queries.len()).any(|i| {
-                    let writer = &self.queries[i];
-                    writer.writes(&source.topic) && (i >= at || !writer.feeds(source))
-                });
-                if let (Some(id), Some(_), true) = (source.id, source.handed_since, unfit) {
-                    self.io.skip_own_until(id, next);
-                    self.queries[at].sources[s].handed_since = None;
-                }
-            }
-        }
-    }
-
-    // ---- the life of a query ----
-
-    /// Builds the graph and opens sources and sinks, from what is kept.
-    fn open(&mut self, at: usize) -> Result<()> {
-        let next = self.epoch();
-        let query = &mut self.queries[at];
-        let persistent = query.persistent;
-        let options = GraphOptions { materialize: persistent, ..self.options.graph };
-        let graph = if persistent {
-            Graph::build(&query.dataflow, &mut self.state, &options)?
-        } else {
-            let mut memory = NodeState::in_memory()?;
-            let graph = Graph::build(&query.dataflow, &mut memory, &options)?;
-            query.memory = Some(memory);
-            graph
-        };
-        for source in &mut query.sources {
-            let step = &query.dataflow.steps[source.step];
-            let millstream_sql::plan::Op::Source(plan) = &step.op else { continue };
-            let kept = if persistent { self.state.source(&query.id, &source.name)? } else { None };
-            let kept = kept.as_deref().and_then(Kept::decode);
-            let position = kept.as_ref().map(|k| k.position.as_ref());
-            let id = self.io.open_source(&query.id, plan, position, query.start)?;
-            self.io.need_only(id, &query.dataflow.columns_used(source.step));
-            source.id = Some(id);
-            source.kept = kept.as_ref().map(|k| k.position.clone());
-            source.handed_since = None;
-            if let Some(Kept { epoch, handed_since: Some(since), .. }) = kept {
-                if epoch + 1 == next {
-                    source.handed_since = Some(since);
-                } else {
-                    self.io.skip_own_until(id, epoch + 1);
-                }
-            }
-        }
-        for sink in &mut query.sinks {
-            let step = &query.dataflow.steps[sink.step];
-            let millstream_sql::plan::Op::Sink(plan) = &step.op else { continue };
-            if persistent && plan.topic.is_some() {
-                sink.id = Some(self.io.open_sink(&query.id, plan, &step.schema, step.window)?);
-            }
-        }
-        query.graph = Some(graph);
-        self.unsealed |= persistent;
-        Ok(())
-    }
-
-    fn close(&mut self, at: usize) {
-        let query = &mut self.queries[at];
-        query.graph = None;
-        query.memory = None;
-        for source in &mut query.sources {
-            if let Some(id) = source.id.take() {
-                self.io.close_source(id);
-            }
-            source.handed_since = None;
-        }
-        for sink in &mut query.sinks {
-            if let Some(id) = sink.id.take() {
-                self.io.close_sink(id);
-            }
-        }
-    }
-
-    /// Rolls a query back and puts it into ERROR. Nothing may be in flight.
-    fn fail(&mut self, at: usize, reason: &EngineError) {
-        let now = self.now();
-        self.close(at);
-        let query = &mut self.queries[at];
-        warn!(query = query.id, %reason, "a query failed");
-        query.status.failures += 1;
-        if !query.persistent {
-            tell(query, || PushEvent::Failed(reason.to_string()));
-            query.receivers.clear();
-            return;
-        }
-        let wait = self.options.retry_first_ms.saturating_mul(1 << query.retries.min(20));
-        query.retries += 1;
-        let retry_at_ms = now + wait.min(self.options.retry_max_ms);
-        query.state = QueryState::Error { reason: reason.to_string(), retry_at_ms };
-    }
-
-    fn take_failed(&mut self, polled: &Polled) -> std::result::Result<(), Stop> {
-        for (id, reason) in &polled.failed {
-            let owner = self.queries.iter().position(|q| q.sources.iter().any(|s| s.id == Some(*id)));
-            let Some(at) = owner else { continue };
-            self.settle()?;
-            self.fail(at, &EngineError::Io(reason.clone()));
-        }
-        self.drop_unheard();
-        Ok(())
-    }
-
-    fn retry(&mut self) -> std::result::Result<(), Stop> {
-        let now = self.now();
-        for at in 0..self.queries.len() {
-            let due = matches!(self.queries[at].state, QueryState::Error { retry_at_ms, .. } if retry_at_ms <= now);
-            if due {
-                self.settle()?;
-                self.queries[at].state = QueryState::Running;
-                match self.open(at) {
-                    Ok(()) => {}
-                    Err(EngineError::Io(stopped @ IoError::Stopped(_))) => return Err(stopped.into()),
-                    Err(reason) => self.fail(at, &reason),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    // ---- commands ----
-
-    fn flush_if_due(&mut self) {
-        let durable = self.flusher.durable.load(Ordering::Acquire);
-        if durable > self.flusher.told {
-            self.flusher.told = durable;
-            self.io.state_durable(durable);
-        }
-        let backend = self.state.backend();
-        let waiting = backend.unflushed_bytes();
-        let now = self.now();
-        let due = waiting >= self.options.flush_bytes
-            || (waiting > 0 && now - self.flusher.last_ms >= self.options.flush_ms);
-        if !due || self.flusher.running.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        self.flusher.last_ms = now;
-        let (backend, running) = (backend.clone(), self.flusher.running.clone());
-        let durable = self.flusher.durable.clone();
-        let spawned = std::thread::Builder::new()
-            .name("flush".into())
-            .spawn(move || flush(&backend, &running, &durable));
-        match spawned {
-            Ok(thread) => self.flusher.thread = Some(thread),
-            Err(reason) => {
-                warn!(%reason, "no thread to flush state");
-                self.flusher.running.store(false, Ordering::Release);
-            }
-        }
-    }
-}
-
-fn flush(backend: &SharedBackend, running: &AtomicBool, durable: &AtomicU64) {
-    match backend.flush() {
-        Ok(epoch) => {
-            durable.fetch_max(epoch, Ordering::AcqRel);
-        }
-        // The journal keeps what state did not take; the next apply will fail too, and stop the engine.
-        Err(reason) => error!(%reason, "state cannot be flushed"),
-    }
-    running.store(false, Ordering::Release);
 }
 
 /// The rows of one epoch for each source step of `query`: polled ones and handed-over ones in order.

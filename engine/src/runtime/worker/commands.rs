@@ -3,7 +3,15 @@
 //!
 //! Invariant: a command that fails has changed nothing, and only its caller learns of it.
 
-use super::*;
+use std::sync::atomic::Ordering;
+
+use millstream_sql::plan::PullPlan;
+
+use super::{Stop, Worker, tell};
+use crate::error::{EngineError, Result};
+use crate::runtime::query::Query;
+use crate::runtime::{Command, EngineStatus, Forget, PushEvent, QueryState, StartQuery};
+use crate::snapshot::{Snapshot, pull};
 
 impl Worker {
     pub(super) fn obey(&mut self, command: Command) -> std::result::Result<(), Stop> {
@@ -143,7 +151,7 @@ impl Worker {
         }
     }
 
-    fn pull(&mut self, plan: &millstream_sql::plan::PullPlan) -> Result<Snapshot> {
+    fn pull(&mut self, plan: &PullPlan) -> Result<Snapshot> {
         let (epoch, now_ms) = (self.state.last_epoch(), self.now());
         let at = self.queries.iter().position(|q| q.holds(&plan.relation));
         let at = at.or_else(|| self.queries.iter().position(|q| q.holds_source(&plan.relation)));
