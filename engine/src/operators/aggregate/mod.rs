@@ -5,8 +5,8 @@
 //! group key, and rows of a stream without a value, are left out; a late row is dropped in silence
 //! (`reference/ksqldb.md` 5.3 nos. 16–20, 5.4).
 //!
-//! Emits: without `consolidate` every change of a group, one per row and window, two for an update of
-//! a table's row (taken back, added); with it, the net change of each group. A group's time is the
+//! Emits: without `consolidate` every change of a group, one per row and window; two for an update that
+//! moves a table's row to another group (taken back there, added here); with it, the net change of each group. A group's time is the
 //! latest of its records', a session's its end. With EMIT FINAL a window's groups leave once, when the
 //! window closes.
 //!
@@ -133,7 +133,7 @@ impl Aggregate {
             store,
             limit_bytes,
             step: 0,
-            look_at: 1024,
+            look_at: look_from(limit_bytes),
         })
     }
 
@@ -287,7 +287,7 @@ impl Aggregate {
         if self.slots.bytes() + self.groups.bytes() > self.limit_bytes {
             self.evict();
         }
-        self.look_at = (self.slots.len() * 5 / 4).max(1024);
+        self.look_at = (self.slots.len() * 5 / 4).max(look_from(self.limit_bytes));
         Ok(())
     }
 
@@ -341,6 +341,11 @@ impl Aggregate {
             Shape::Sessions(sessions) => sessions.rebuild(&self.slots, self.groups.len()),
         }
     }
+}
+
+/// So few slots need no look at the memory they take.
+fn look_from(limit_bytes: usize) -> usize {
+    (limit_bytes / 256).clamp(1, 1024)
 }
 
 impl Operator for Aggregate {

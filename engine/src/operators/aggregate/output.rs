@@ -82,17 +82,6 @@ impl Changes {
         Ok(())
     }
 
-    /// Puts the changes in the order of what caused them; of one cause they keep their order.
-    pub(super) fn sort(&mut self) -> Result<()> {
-        if self.changes.is_sorted_by_key(|change| change.row) {
-            return Ok(());
-        }
-        let mut order: Vec<u32> = (0..self.changes.len() as u32).collect();
-        order.sort_by_key(|&i| self.changes[i as usize].row);
-        let (now, before) = (joined(&self.now)?, joined(&self.before)?);
-        self.select(&order, &now, &before)
-    }
-
     fn select(&mut self, places: &[u32], now: &[ArrayRef], before: &[ArrayRef]) -> Result<()> {
         let indices = UInt32Array::from(places.to_vec());
         let chosen = |columns: &[ArrayRef]| -> Result<Vec<ArrayRef>> {

@@ -112,12 +112,14 @@ impl Slots {
         (touched, last)
     }
 
-    /// How many of `slots`, from the first, are distinct.
-    pub(super) fn distinct_prefix(&mut self, slots: &[u32]) -> usize {
+    /// How many entries, from the first, have distinct slots; what one row takes from a slot and adds
+    /// to it again counts as one.
+    pub(super) fn distinct_prefix(&mut self, rows: &[u32], slots: &[u32]) -> usize {
         self.passes += 1;
         let passes = self.passes;
-        let repeated = slots.iter().position(|&slot| {
-            std::mem::replace(&mut self.pass[slot as usize], passes) == passes
+        let repeated = (0..slots.len()).find(|&i| {
+            let seen = std::mem::replace(&mut self.pass[slots[i] as usize], passes) == passes;
+            seen && (rows[i - 1], slots[i - 1]) != (rows[i], slots[i])
         });
         repeated.unwrap_or(slots.len())
     }

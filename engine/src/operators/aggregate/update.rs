@@ -51,7 +51,7 @@ impl Update<'_> {
         }
         let mut at = 0;
         while at < entries.rows.len() {
-            let end = at + self.slots.distinct_prefix(&entries.slots[at..]);
+            let end = at + self.slots.distinct_prefix(&entries.rows[at..], &entries.slots[at..]);
             self.distinct_run(entries, at..end, &mut changes, ctx)?;
             at = end;
         }

@@ -1,12 +1,16 @@
 //! Values of any type as bytes: what the functions keep that collect values.
 //!
 //! A cell is one value's arrow-row encoding: equal bytes are equal values (of doubles: equal bits, as
-//! Java's `equals`), NULL is a cell too.
+//! Java's `equals`), NULL is a cell too. Maps are equal whatever their order: it is made one.
 
-use arrow::array::{Array, ArrayRef, ListArray, new_empty_array};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Field};
 use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, MapArray, StructArray, UInt32Array, new_empty_array,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field};
 
 use super::Args;
 use crate::codec::{Encoded, RowCodec};
@@ -38,8 +42,9 @@ impl Cells {
 
     fn column(&self, arg: Option<&ArrayRef>) -> Result<Option<Column>> {
         let Some(arg) = arg else { return Ok(None) };
-        let cells = self.codec.encode(std::slice::from_ref(arg), arg.len())?;
-        Ok(Some(Column { cells, nulls: arg.logical_nulls() }))
+        let nulls = arg.logical_nulls();
+        let cells = self.codec.encode(&[ordered_maps(arg)?], arg.len())?;
+        Ok(Some(Column { cells, nulls }))
     }
 
     pub(super) fn end(&mut self) {
@@ -75,6 +80,43 @@ impl Column {
         let null = self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row as usize));
         (self.cells.row(row as usize), null)
     }
+}
+
+/// The same values, the entries of each map in the order of their keys.
+fn ordered_maps(values: &ArrayRef) -> Result<ArrayRef> {
+    Ok(match values.data_type() {
+        DataType::Map(entries, sorted) => {
+            let map = values.as_map();
+            let keys = RowCodec::of_types(vec![map.keys().data_type().clone()])?;
+            let keys = keys.encode(std::slice::from_ref(map.keys()), map.keys().len())?;
+            let mut places: Vec<u32> = Vec::with_capacity(map.keys().len());
+            for range in map.offsets().windows(2) {
+                let first = places.len();
+                places.extend(range[0] as u32..range[1] as u32);
+                places[first..].sort_by(|&a, &b| keys.row(a as usize).cmp(keys.row(b as usize)));
+            }
+            let lengths = map.offsets().lengths();
+            let entry_values = ordered_maps(map.values())?;
+            let columns = [map.keys(), &entry_values]
+                .map(|c| take(c.as_ref(), &UInt32Array::from(places.clone()), None));
+            let columns = columns.into_iter().collect::<std::result::Result<_, _>>()?;
+            let structs = StructArray::try_new(map.entries().fields().clone(), columns, None)?;
+            let (offsets, nulls) = (OffsetBuffer::from_lengths(lengths), map.nulls().cloned());
+            Arc::new(MapArray::try_new(entries.clone(), offsets, structs, nulls, *sorted)?)
+        }
+        DataType::List(item) => {
+            let list = values.as_list::<i32>();
+            let items = ordered_maps(list.values())?;
+            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            Arc::new(ListArray::try_new(item.clone(), offsets, items, nulls)?)
+        }
+        DataType::Struct(fields) => {
+            let columns = values.as_struct().columns().iter().map(ordered_maps);
+            let (columns, nulls) = (columns.collect::<Result<_>>()?, values.nulls().cloned());
+            Arc::new(StructArray::try_new(fields.clone(), columns, nulls)?)
+        }
+        _ => values.clone(),
+    })
 }
 
 pub(super) fn lists(values: ArrayRef, lengths: impl IntoIterator<Item = usize>) -> ArrayRef {
