@@ -41,7 +41,7 @@ fn contains(range: &TimeRange, at: Millis) -> bool {
 pub struct Snapshot {
     /// The epoch whose state was read.
     pub epoch: Epoch,
-    /// The columns of the plan's schema.
+    /// The plan's result columns, in the order they were selected.
     pub rows: RecordBatch,
 }
 
@@ -55,7 +55,7 @@ pub fn pull(graph: &mut Graph, plan: &PullPlan, epoch: Epoch, now_ms: Millis) ->
     let parts = graph
         .read(&selection, now_ms)?
         .ok_or_else(|| EngineError::NotMaterialized(plan.relation.clone()))?;
-    let schema = plan.schema.to_arrow();
+    let schema = result_schema(plan).to_arrow();
     let mut batches = Vec::with_capacity(parts.len());
     let mut left = plan.limit.unwrap_or(u64::MAX) as usize;
     for rows in parts {
@@ -86,7 +86,11 @@ fn answer(plan: &PullPlan, rows: &Rows, eval: &EvalContext) -> Result<RecordBatc
     for (_, item) in &plan.items {
         items.push(compile(item, &plan.input)?.evaluate(&input, eval, &mut errors));
     }
-    batch(&plan.schema.to_arrow(), items, input.num_rows())
+    batch(&result_schema(plan).to_arrow(), items, input.num_rows())
+}
+
+fn result_schema(plan: &PullPlan) -> Schema {
+    Schema { key: vec![], value: plan.result_columns().map(|(column, _)| column.clone()).collect() }
 }
 
 /// The plan's key literals as columns.

@@ -36,7 +36,7 @@ use millstream_sql::error::{ErrorKind, Result, SqlError};
 use millstream_sql::plan::{Plan, PlanConfig, PullPlan, plan};
 use millstream_sql::syntax::ast::{ParsedStatement, QueryTarget, RelationKind, Statement};
 use millstream_sql::syntax::{parse_statement, split_statements};
-use millstream_sql::types::{Schema, SqlType};
+use millstream_sql::types::{Column, SqlType};
 
 pub use answer::{Answer, Entity, StatementError, Warning};
 pub use node::{Health, Node, NodeConfig, NodeError, Place};
@@ -69,11 +69,26 @@ pub enum QueryAnswer {
     Print(PrintLines),
 }
 
+/// A column of a query's result, in the order of the rows' columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultColumn {
+    pub name: String,
+    pub ty: SqlType,
+    /// Whether clients are told that it is part of the key.
+    pub key: bool,
+}
+
+impl ResultColumn {
+    fn new(column: &Column, key: bool) -> Self {
+        Self { name: column.name.clone(), ty: column.ty.clone(), key }
+    }
+}
+
 /// All rows of a pull query.
 #[derive(Clone, Debug)]
 pub struct PullRows {
     pub query_id: String,
-    pub schema: Schema,
+    pub columns: Vec<ResultColumn>,
     pub batches: Vec<RecordBatch>,
     /// The epoch whose state was read; 0 for a read of a stream.
     pub epoch: u64,
@@ -284,7 +299,10 @@ impl Session {
                 (pull::read_stream(plan, &relation, self.node.log())?, 0)
             }
         };
-        Ok(PullRows { query_id, schema: plan.schema.clone(), batches, epoch })
+        // A stream has no key that rows could be looked up by, so none is shown.
+        let is_table = plan.kind == RelationKind::Table;
+        let columns = plan.result_columns().map(|(c, key)| ResultColumn::new(c, key && is_table));
+        Ok(PullRows { query_id, columns: columns.collect(), batches, epoch })
     }
 }
 

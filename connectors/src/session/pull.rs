@@ -88,7 +88,8 @@ impl View {
         }
         let item = |e: &Compiled| e.evaluate(&input, &eval, &mut errors);
         let items = self.items.iter().map(item).collect();
-        batch(&plan.schema, items, input.num_rows())
+        let columns = plan.result_columns().map(|(column, _)| column.clone()).collect();
+        batch(&Schema { key: Vec::new(), value: columns }, items, input.num_rows())
     }
 }
 

@@ -17,12 +17,11 @@ use millstream_engine::rows::Rows;
 use millstream_sql::error::Result;
 use millstream_sql::plan::QueryPlan;
 use millstream_sql::syntax::ast::RelationKind;
-use millstream_sql::types::Schema;
 use parking_lot::Mutex;
 
 use super::node::Node;
 use super::scope::start_at;
-use super::{Cancel, node_error};
+use super::{Cancel, ResultColumn, node_error};
 
 /// Rows that may wait for a client.
 const WAITING_MAX: usize = 1_000_000;
@@ -32,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A running push query. Dropping the receiver ends it.
 pub struct PushRows {
     pub query_id: String,
-    pub schema: Schema,
+    pub columns: Vec<ResultColumn>,
     /// Whether rows are changes of a table: a row that is not present is a deletion.
     pub is_table: bool,
     pub rows: RowReceiver,
@@ -85,7 +84,7 @@ pub(super) fn start(
     dataflow.query_id = node.transient_id(base);
     let last = dataflow.steps.last().ok_or_else(|| node_error("the plan has no steps"))?;
     // What was selected is in the values; the key columns are the dataflow's own.
-    let schema = Schema { key: Vec::new(), value: last.schema.value.clone() };
+    let columns = last.schema.value.iter().map(|c| ResultColumn::new(c, false)).collect();
     let is_table = last.relation == RelationKind::Table;
     let query_id = dataflow.query_id.clone();
     let cancel = Cancel::default();
@@ -109,7 +108,7 @@ pub(super) fn start(
         waiting,
         cancel: cancel.clone(),
     };
-    Ok(PushRows { query_id, schema, is_table, rows, cancel })
+    Ok(PushRows { query_id, columns, is_table, rows, cancel })
 }
 
 /// What the engine calls: keeps an epoch's rows until it ends, then gives them on.

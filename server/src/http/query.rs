@@ -108,7 +108,7 @@ fn send(writer: &mut Writer, pieces: &Pieces) -> bool {
 
 fn write_pull(rows: &PullRows, format: Format, pieces: &Pieces) {
     let mut writer = Writer::new(format);
-    writer.head(&rows.query_id, &rows.schema);
+    writer.head(&rows.query_id, &rows.columns);
     for batch in &rows.batches {
         for row in 0..batch.num_rows() {
             writer.row(batch, row, false);
@@ -124,7 +124,7 @@ fn write_pull(rows: &PullRows, format: Format, pieces: &Pieces) {
 fn write_push(app: &App, rows: &PushRows, format: Format, pieces: &Pieces) {
     let _registered = Registered::new(app, &rows.query_id, rows.cancel.clone());
     let mut writer = Writer::new(format);
-    writer.head(&rows.query_id, &rows.schema);
+    writer.head(&rows.query_id, &rows.columns);
     if !send(&mut writer, pieces) {
         return;
     }

@@ -2,8 +2,9 @@
 
 use arrow::array::RecordBatch;
 use axum::body::Bytes;
+use millstream_connectors::session::ResultColumn;
 use millstream_connectors::session::json::write_row;
-use millstream_sql::types::{Schema, quote};
+use millstream_sql::types::quote;
 use serde_json::{Value, json};
 
 /// Above this a pull query's answer is sent in pieces.
@@ -59,14 +60,14 @@ impl Writer {
     }
 
     /// The first element. Must come before rows.
-    pub(super) fn head(&mut self, query_id: &str, schema: &Schema) {
+    pub(super) fn head(&mut self, query_id: &str, columns: &[ResultColumn]) {
         if self.format.is_plain() {
-            let names: Vec<&str> = schema.columns().map(|c| c.name.as_str()).collect();
-            let types: Vec<String> = schema.columns().map(|c| c.ty.to_string()).collect();
+            let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+            let types: Vec<String> = columns.iter().map(|c| c.ty.to_string()).collect();
             let head = json!({ "queryId": query_id, "columnNames": names, "columnTypes": types });
             self.open(&head);
         } else {
-            let head = json!({ "header": { "queryId": query_id, "schema": header_schema(schema) } });
+            let head = json!({ "header": { "queryId": query_id, "schema": header_schema(columns) } });
             self.open(&head);
         }
     }
@@ -137,8 +138,10 @@ impl Writer {
 }
 
 /// The header's schema text: back-quoted names, `KEY` behind key columns.
-fn header_schema(schema: &Schema) -> String {
-    let columns = schema.key.iter().map(|c| format!("{} {} KEY", quote(&c.name), c.ty));
-    let values = schema.value.iter().map(|c| format!("{} {}", quote(&c.name), c.ty));
-    columns.chain(values).collect::<Vec<_>>().join(", ")
+fn header_schema(columns: &[ResultColumn]) -> String {
+    let text = |c: &ResultColumn| {
+        let key = if c.key { " KEY" } else { "" };
+        format!("{} {}{key}", quote(&c.name), c.ty)
+    };
+    columns.iter().map(text).collect::<Vec<_>>().join(", ")
 }

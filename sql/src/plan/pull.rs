@@ -17,6 +17,15 @@ use crate::plan::{Context, Plan, PseudoColumn, PullPlan, TimeRange, magic_time, 
 use crate::syntax::ast::{Query, RelationKind};
 use crate::types::{Column, Schema, SqlType};
 
+impl PullPlan {
+    /// The result's columns in the order they were selected, and whether each is a key column.
+    pub fn result_columns(&self) -> impl Iterator<Item = (&Column, bool)> {
+        let key = self.schema.key.iter().map(|c| (c, true));
+        let columns: Vec<_> = key.chain(self.schema.value.iter().map(|c| (c, false))).collect();
+        self.items.iter().filter_map(move |(name, _)| columns.iter().find(|(c, _)| c.name == *name).copied())
+    }
+}
+
 pub(super) fn plan(select: &Query, context: Context<'_>) -> Result<Plan> {
     check_clauses(select)?;
     let relation = query::find_relation(&select.from.name, context)?;
