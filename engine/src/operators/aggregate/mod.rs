@@ -226,7 +226,15 @@ impl Aggregate {
         if self.complete || known == self.slots.len() {
             return Ok(());
         }
-        let slots: Vec<u32> = (known as u32..self.slots.len() as u32).collect();
+        let absent = |slot: &u32| match &self.shape {
+            Shape::Windows(windows) => windows.is_whole(self.slots.start[*slot as usize]),
+            _ => false,
+        };
+        let new = known as u32..self.slots.len() as u32;
+        let slots: Vec<u32> = new.filter(|slot| !absent(slot)).collect();
+        if slots.is_empty() {
+            return Ok(());
+        }
         let keys = self.slot_keys(&slots)?;
         let asked: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         for (&slot, value) in slots.iter().zip(self.store.multi_get(&asked)?) {
@@ -320,6 +328,9 @@ impl Aggregate {
                 .collect(),
         };
         self.complete = false;
+        if let Shape::Windows(windows) = &mut self.shape {
+            windows.evicted();
+        }
         self.retain(&kept);
     }
 

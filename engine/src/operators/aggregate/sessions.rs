@@ -90,7 +90,7 @@ impl Sessions {
         stream_time.saturating_sub(self.grace).saturating_sub(self.gap)
     }
 
-    /// Sessions that end before this are forgotten.
+    /// Sessions that end before this are not shown any more.
     pub(super) fn horizon(&self, stream_time: Millis) -> Millis {
         stream_time.saturating_sub(self.retention)
     }
@@ -145,10 +145,11 @@ impl Sessions {
         (slots.start[slot as usize], slots.end[slot as usize]) = (start, end);
     }
 
-    /// Deletes sessions that ended before stream time less retention, once enough time has passed
-    /// that it pays. Those in memory go with them; their slots go later.
+    /// Deletes sessions past their retention that no row can join any more, once enough time has
+    /// passed that it pays: when that is makes no difference to results. Their slots go later.
     pub(super) fn forget(&mut self, stream_time: Millis, store: &mut StateStore) -> Result<()> {
-        let horizon = self.horizon(stream_time);
+        let joinable = self.close_time(stream_time).saturating_sub(self.gap);
+        let horizon = self.horizon(stream_time).min(joinable);
         let step = self.span.max(self.retention / 16);
         if horizon < self.forgotten.saturating_add(step) {
             return Ok(());

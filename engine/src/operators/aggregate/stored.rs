@@ -21,7 +21,7 @@ type Found = Vec<(Vec<u8>, Vec<u8>)>;
 impl Aggregate {
     /// The rows that a selection may want: of its keys, in their order, else all in key order; by
     /// window. Of windows that EMIT FINAL has not let go yet there is nothing.
-    pub(super) fn read_stored(&self, selection: &Selection) -> Result<Vec<Rows>> {
+    pub(super) fn read_stored(&mut self, selection: &Selection) -> Result<Vec<Rows>> {
         let mut found: Found = match &selection.keys {
             Some(keys) => self.read_keys(keys, selection)?,
             None => self.read_all(selection)?,
@@ -30,7 +30,7 @@ impl Aggregate {
         self.rows_of(found, None)
     }
 
-    fn read_keys(&self, keys: &[ArrayRef], selection: &Selection) -> Result<Found> {
+    fn read_keys(&mut self, keys: &[ArrayRef], selection: &Selection) -> Result<Found> {
         let count = keys.first().map_or(0, |column| column.len());
         let encoded = self.groups.encode(keys, count)?;
         let mut found = Found::new();
@@ -48,13 +48,10 @@ impl Aggregate {
                     continue;
                 }
             };
-            for key in whole {
-                let end = [key.as_slice(), &[0]].concat();
-                self.store.scan(&key, &end, &mut |key, value| {
-                    found.push((key.to_vec(), value.to_vec()));
-                    true
-                })?;
-            }
+            let asked: Vec<&[u8]> = whole.iter().map(Vec::as_slice).collect();
+            let values = self.store.multi_get(&asked)?;
+            let there = whole.into_iter().zip(values);
+            found.extend(there.filter_map(|(key, value)| Some((key, value?.to_vec()))));
         }
         Ok(found)
     }

@@ -28,6 +28,8 @@ pub(super) struct TimeWindows {
     slots: HashMap<(Millis, u32), u32, FixedState>,
     /// The starts of windows that the state or memory may have.
     starts: BTreeSet<Millis>,
+    /// Those of windows that are new since anything was last evicted: all of their groups have slots.
+    whole: BTreeSet<Millis>,
 }
 
 impl TimeWindows {
@@ -48,7 +50,8 @@ impl TimeWindows {
             starts.insert(start);
             from = window_key(start.saturating_add(1), &[]);
         }
-        Ok(TimeWindows { size, advance, grace, retention, slots: HashMap::default(), starts })
+        let (slots, whole) = (HashMap::default(), BTreeSet::new());
+        Ok(TimeWindows { size, advance, grace, retention, slots, starts, whole })
     }
 
     pub(super) fn end(&self, start: Millis) -> Millis {
@@ -76,9 +79,21 @@ impl TimeWindows {
     pub(super) fn slot(&mut self, start: Millis, key: u32, slots: &mut Slots) -> u32 {
         let end = self.end(start);
         *self.slots.entry((start, key)).or_insert_with(|| {
-            self.starts.insert(start);
+            if self.starts.insert(start) {
+                self.whole.insert(start);
+            }
             slots.push(key, start, end)
         })
+    }
+
+    /// Whether a group of this window that has no slot has no row in the state either.
+    pub(super) fn is_whole(&self, start: Millis) -> bool {
+        self.whole.contains(&start)
+    }
+
+    /// Says that slots went whose rows the state has.
+    pub(super) fn evicted(&mut self) {
+        self.whole.clear();
     }
 
     /// The starts of windows within `range`.
@@ -110,6 +125,7 @@ impl TimeWindows {
         }
         store.delete_range(&window_key(first, &[]), &window_key(horizon, &[]));
         self.starts = self.starts.split_off(&horizon);
+        self.whole = self.whole.split_off(&horizon);
     }
 
     /// Whether a slot's window is still in the state.
