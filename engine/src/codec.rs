@@ -27,10 +27,6 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(crate) fn row(&self, i: usize) -> &[u8] {
         debug_assert!(i < self.len, "row {i} of {}", self.len);
         match &self.rows {

@@ -96,7 +96,7 @@ impl Sessions {
     }
 
     fn span_of(&self, end: Millis) -> Millis {
-        end.div_euclid(self.span) * self.span
+        end.div_euclid(self.span).saturating_mul(self.span)
     }
 
     /// Puts a row into its session, which may be new or made of several; nothing if it is late.

@@ -169,7 +169,7 @@ impl Aggregate {
             }
             let at = advances.partition_point(|a| !windows.is_closed(start, a.stream_time));
             let Some(cause) = advances.get(at) else { break };
-            let oldest = cause.latest_start.saturating_sub(windows.size + windows.grace);
+            let oldest = cause.latest_start.saturating_sub(windows.size).saturating_sub(windows.grace);
             if !ctx.consolidate && start < oldest {
                 continue;
             }

@@ -51,6 +51,7 @@ impl TimeWindows {
             from = window_key(start.saturating_add(1), &[]);
         }
         let (slots, whole) = (HashMap::default(), BTreeSet::new());
+        let (size, advance) = (size.max(1), advance.max(1));
         Ok(TimeWindows { size, advance, grace, retention, slots, starts, whole })
     }
 
@@ -60,9 +61,10 @@ impl TimeWindows {
 
     /// The starts of the windows that cover `time`, oldest first.
     pub(super) fn covering(&self, time: Millis) -> impl Iterator<Item = Millis> + use<> {
-        let (advance, first) = (self.advance, (time - self.size + self.advance).max(0));
-        let first = first / advance * advance;
-        (0..).map(move |i| first + i * advance).take_while(move |start| *start <= time)
+        let advance = self.advance;
+        let first = time.saturating_sub(self.size).saturating_add(advance).max(0) / advance * advance;
+        std::iter::successors(Some(first), move |start| start.checked_add(advance))
+            .take_while(move |start| *start <= time)
     }
 
     /// The latest start of a window; `Millis::MIN` if there is none.
@@ -157,6 +159,8 @@ mod tests {
             (10, 5, 3, &[0]),
             (10, 3, 11, &[3, 6, 9]),
             (10, 10, -1, &[]),
+            (10, 10, i64::MIN, &[]),
+            (10, 5, i64::MAX, &[i64::MAX - 7, i64::MAX - 2]),
         ];
         for &(size, advance, time, starts) in cases {
             let mut node = NodeState::in_memory().unwrap();
