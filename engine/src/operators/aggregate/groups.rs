@@ -26,15 +26,8 @@ pub(super) struct Groups {
 }
 
 enum Keys {
-    Int {
-        numbers: HashMap<i64, u32, FixedState>,
-        keys: Vec<i64>,
-    },
-    Bytes {
-        table: HashTable<u32>,
-        arena: Arena,
-        text: bool,
-    },
+    Int { numbers: HashMap<i64, u32, FixedState>, keys: Vec<i64> },
+    Bytes { table: HashTable<u32>, arena: Arena, text: bool },
 }
 
 /// Byte strings one after the other; `ends[i]` is where number `i` ends.
@@ -59,7 +52,12 @@ impl Arena {
 }
 
 /// The number of `key` in `table`, a new one if it has none.
-fn number_of(table: &mut HashTable<u32>, arena: &mut Arena, hasher: &FixedState, key: &[u8]) -> u32 {
+fn number_of(
+    table: &mut HashTable<u32>,
+    arena: &mut Arena,
+    hasher: &FixedState,
+    key: &[u8],
+) -> u32 {
     let hash = hasher.hash_one(key);
     if let Some(found) = table.find(hash, |&i| arena.get(i) == key) {
         return *found;
@@ -174,7 +172,8 @@ impl Groups {
             }
             Keys::Bytes { arena, text: true, .. } => {
                 let text = numbers.iter().map(|&number| std::str::from_utf8(arena.get(number)));
-                let text: Vec<&str> = text.collect::<std::result::Result<_, _>>().map_err(|_| damaged())?;
+                let text: Vec<&str> =
+                    text.collect::<std::result::Result<_, _>>().map_err(|_| damaged())?;
                 vec![Arc::new(StringViewArray::from_iter_values(text))]
             }
             Keys::Bytes { arena, text: false, .. } => {
@@ -199,7 +198,10 @@ impl Groups {
     }
 
     /// The columns of state's keys.
-    pub(super) fn decode<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+    pub(super) fn decode<'a>(
+        &self,
+        keys: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<ArrayRef>> {
         self.codec.decode(keys)
     }
 }

@@ -150,18 +150,14 @@ impl Aggregate {
         }
         self.load(known)?;
         let mut entries = Entries::default();
-        for row in 0..rows.len() {
-            if let Some(&slot) = old.get(row)
-                && slot != NO_GROUP
-            {
-                entries.push(row as u32, slot);
+        for (row, &slot) in new.iter().enumerate() {
+            if let Some(&old) = old.get(row).filter(|old| **old != NO_GROUP) {
+                entries.push(row as u32, old);
                 entries.adds.push(false);
             }
-            if new[row] != NO_GROUP {
-                entries.push(row as u32, new[row]);
-                if !old.is_empty() {
-                    entries.adds.push(true);
-                }
+            if slot != NO_GROUP {
+                entries.push(row as u32, slot);
+                entries.adds.extend((!old.is_empty()).then_some(true));
             }
         }
         self.slots.begin(&batch.args)?;
@@ -247,32 +243,44 @@ impl Aggregate {
 
     /// The state keys of slots.
     fn slot_keys(&self, slots: &[u32]) -> Result<Vec<Vec<u8>>> {
-        let numbers: Vec<u32> = slots.iter().map(|&slot| self.slots.key[slot as usize]).collect();
-        let keys = self.groups.state_keys(&numbers)?;
-        let whole = |(i, &slot): (usize, &u32)| {
-            let (start, end) = (self.slots.start[slot as usize], self.slots.end[slot as usize]);
-            self.row_key(keys.get(i), start, end)
-        };
-        Ok(slots.iter().enumerate().map(whole).collect())
+        let mut whole = Vec::with_capacity(slots.len());
+        self.each_key(slots, |_, key| whole.push(key.to_vec()))?;
+        Ok(whole)
     }
 
-    /// The state key of a group's row.
-    fn row_key(&self, key: &[u8], start: Millis, end: Millis) -> Vec<u8> {
-        match &self.shape {
-            Shape::Plain => state::plain_key(key),
-            Shape::Windows(_) => state::window_key(start, key),
-            Shape::Sessions(_) => state::session_key(key, start, end),
+    /// Shows each slot with its state key.
+    fn each_key(&self, slots: &[u32], mut visit: impl FnMut(u32, &[u8])) -> Result<()> {
+        let numbers: Vec<u32> = slots.iter().map(|&slot| self.slots.key[slot as usize]).collect();
+        let keys = self.groups.state_keys(&numbers)?;
+        let mut whole = Vec::new();
+        for (i, &slot) in slots.iter().enumerate() {
+            let (start, end) = (self.slots.start[slot as usize], self.slots.end[slot as usize]);
+            whole.clear();
+            match &self.shape {
+                Shape::Plain => state::put_plain_key(&mut whole, keys.get(i)),
+                Shape::Windows(_) => state::put_window_key(&mut whole, start, keys.get(i)),
+                Shape::Sessions(_) => state::put_session_key(&mut whole, keys.get(i), start, end),
+            }
+            visit(slot, &whole);
         }
+        Ok(())
     }
 
     fn write_back(&mut self, changed: &[u32]) -> Result<()> {
         let there: Vec<u32> =
             changed.iter().copied().filter(|&slot| self.slots.exists[slot as usize]).collect();
-        let mut value = Vec::new();
-        for (&slot, key) in there.iter().zip(self.slot_keys(&there)?) {
-            value.clear();
-            self.slots.save(slot, &mut value);
-            self.store.put(&key, &value);
+        // One after the other: keys and values, each with its end.
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(there.len()));
+        self.each_key(&there, |slot, key| {
+            bytes.extend_from_slice(key);
+            let key_end = bytes.len();
+            self.slots.save(slot, &mut bytes);
+            ends.push((key_end, bytes.len()));
+        })?;
+        let mut start = 0;
+        for (key_end, end) in ends {
+            self.store.put(&bytes[start..key_end], &bytes[key_end..end]);
+            start = end;
         }
         Ok(())
     }
@@ -336,7 +344,8 @@ impl Aggregate {
 
     /// Keeps these slots only, ascending, and the groups they belong to.
     fn retain(&mut self, kept: &[u32]) {
-        let mut numbers: Vec<u32> = kept.iter().map(|&slot| self.slots.key[slot as usize]).collect();
+        let mut numbers: Vec<u32> =
+            kept.iter().map(|&slot| self.slots.key[slot as usize]).collect();
         numbers.sort_unstable();
         numbers.dedup();
         let mut renumbered = vec![NO_GROUP; self.groups.len()];

@@ -128,9 +128,7 @@ impl Changes {
             columns: batch(&output.schema, columns, len)?,
             key_len: output.key_len,
             times: times.into(),
-            windows: output
-                .windowed
-                .then(|| Windows { starts: starts.into(), ends: ends.into() }),
+            windows: output.windowed.then(|| Windows { starts: starts.into(), ends: ends.into() }),
             present: (present.count_set_bits() < len).then_some(present),
             old: Some(old),
             triggers: input.rows.triggers.take(&rows),

@@ -235,11 +235,8 @@ impl Aggregate {
         let mut changes = Changes::default();
         let mut at = 0;
         while at < numbers.len() {
-            let end = if ctx.consolidate {
-                numbers.len()
-            } else {
-                at + distinct_groups(&numbers[at..])
-            };
+            let end =
+                if ctx.consolidate { numbers.len() } else { at + distinct_groups(&numbers[at..]) };
             self.session_run(batch, &numbers, at..end, &mut advances, &mut changes, ctx)?;
             at = end;
         }

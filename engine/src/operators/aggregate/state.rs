@@ -38,17 +38,40 @@ pub(super) fn put_stream_time(store: &mut StateStore, time: Millis) {
     store.put(STREAM_TIME, &time.to_le_bytes());
 }
 
-pub(super) fn plain_key(key: &[u8]) -> Vec<u8> {
-    [&[ROWS], key].concat()
+pub(super) fn put_plain_key(out: &mut Vec<u8>, key: &[u8]) {
+    out.push(ROWS);
+    out.extend_from_slice(key);
 }
 
 /// Of a window's group; with an empty key, the first of the window.
+pub(super) fn put_window_key(out: &mut Vec<u8>, start: Millis, key: &[u8]) {
+    out.push(ROWS);
+    out.extend_from_slice(&ordered(start));
+    out.extend_from_slice(key);
+}
+
+pub(super) fn put_session_key(out: &mut Vec<u8>, key: &[u8], start: Millis, end: Millis) {
+    put_plain_key(out, key);
+    out.extend_from_slice(&ordered(start));
+    out.extend_from_slice(&ordered(end));
+}
+
+pub(super) fn plain_key(key: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(key.len() + 1);
+    put_plain_key(&mut out, key);
+    out
+}
+
 pub(super) fn window_key(start: Millis, key: &[u8]) -> Vec<u8> {
-    [&[ROWS], ordered(start).as_slice(), key].concat()
+    let mut out = Vec::with_capacity(key.len() + 9);
+    put_window_key(&mut out, start, key);
+    out
 }
 
 pub(super) fn session_key(key: &[u8], start: Millis, end: Millis) -> Vec<u8> {
-    [&[ROWS], key, &ordered(start), &ordered(end)].concat()
+    let mut out = Vec::with_capacity(key.len() + 17);
+    put_session_key(&mut out, key, start, end);
+    out
 }
 
 /// Of the index; with an empty key, the first of those that end from `from` on.

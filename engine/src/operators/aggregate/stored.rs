@@ -18,6 +18,9 @@ use crate::snapshot::Selection;
 /// State entries of rows.
 type Found = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// A group's key and its window, if it has one.
+type Split<'k> = (&'k [u8], Option<(Millis, Millis)>);
+
 impl Aggregate {
     /// The rows that a selection may want: of its keys, in their order, else all in key order; by
     /// window. Of windows that EMIT FINAL has not let go yet there is nothing.
@@ -88,7 +91,7 @@ impl Aggregate {
     }
 
     /// The group's key and window of a state key.
-    fn split<'k>(&self, key: &'k [u8]) -> Result<(&'k [u8], Option<(Millis, Millis)>)> {
+    fn split<'k>(&self, key: &'k [u8]) -> Result<Split<'k>> {
         Ok(match &self.shape {
             Shape::Plain => (key.get(1..).ok_or_else(damaged)?, None),
             Shape::Windows(windows) => {
@@ -169,7 +172,8 @@ impl Aggregate {
             }
             let at = advances.partition_point(|a| !windows.is_closed(start, a.stream_time));
             let Some(cause) = advances.get(at) else { break };
-            let oldest = cause.latest_start.saturating_sub(windows.size).saturating_sub(windows.grace);
+            let oldest =
+                cause.latest_start.saturating_sub(windows.size).saturating_sub(windows.grace);
             if !ctx.consolidate && start < oldest {
                 continue;
             }

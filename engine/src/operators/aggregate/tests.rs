@@ -29,7 +29,9 @@ fn planned(query: &str) -> (Dataflow, Schema) {
     let s = format!("CREATE STREAM S (K STRING KEY, {COLUMNS})");
     let u = format!("CREATE TABLE U (K STRING PRIMARY KEY, {COLUMNS})");
     let with = "WITH (kafka_topic='t', value_format='JSON', partitions=1);";
-    for text in [format!("{s} {with}"), format!("{u} {with}"), format!("CREATE TABLE R AS {query};")] {
+    for text in
+        [format!("{s} {with}"), format!("{u} {with}"), format!("CREATE TABLE R AS {query};")]
+    {
         let statement = parse_statement(&text, &|_: &str| None).unwrap();
         let ddl = match plan(&statement, &catalog, &PlanConfig::default(), &NoTopics) {
             Ok(Plan::Ddl(ddl)) => ddl,
@@ -130,11 +132,7 @@ fn known(changes: &[String], windowed: bool) -> Vec<String> {
         let key_words = if windowed { 2 } else { 1 };
         let words: Vec<&str> = now.split(' ').collect();
         let (key, value) = (words[..key_words].join(" "), words[key_words..].join(" "));
-        let before = if value == "-" {
-            rows.remove(&key)
-        } else {
-            rows.insert(key, value)
-        };
+        let before = if value == "-" { rows.remove(&key) } else { rows.insert(key, value) };
         assert_eq!(before.as_deref().unwrap_or("-"), was, "{change}");
     }
     rows.into_iter().map(|(key, value)| format!("{key} {value}")).collect()
@@ -182,7 +180,11 @@ fn check(query: &str, script: &str) {
     if !is_final {
         assert_eq!(known(&net, windowed), known(&all, windowed), "{query} in one epoch");
     }
-    assert_eq!(without_times(bench.table()), known(&net, windowed), "{query}: what a pull query reads");
+    assert_eq!(
+        without_times(bench.table()),
+        known(&net, windowed),
+        "{query}: what a pull query reads"
+    );
 }
 
 /// One group's values after each of several rows, separated by `|`; `-` before them: from then on the
@@ -370,7 +372,8 @@ fn naive_sessions(input: &Input, (gap, grace): (i64, i64)) -> Vec<String> {
     let mut sessions: Vec<(usize, i64, i64, i64)> = Vec::new();
     for &(time, key) in input.iter().flatten() {
         stream_time = stream_time.max(time);
-        let near = |s: &(usize, i64, i64, i64)| s.0 == key && s.1 <= time + gap && s.2 >= time - gap;
+        let near =
+            |s: &(usize, i64, i64, i64)| s.0 == key && s.1 <= time + gap && s.2 >= time - gap;
         let (joined, rest): (Vec<_>, Vec<_>) = sessions.iter().partition(|s| near(s));
         let fold = |(k, start, end, n), s: &(usize, i64, i64, i64)| {
             (k, s.1.min(start), s.2.max(end), s.3 + n)

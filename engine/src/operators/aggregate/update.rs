@@ -141,7 +141,11 @@ impl Update<'_> {
         for accumulator in &mut self.slots.accumulators {
             if accumulator.commutes() {
                 let pick = |wanted: bool, from: &[u32]| -> Vec<u32> {
-                    from.iter().zip(adds).filter(|(_, add)| **add == wanted).map(|(&n, _)| n).collect()
+                    from.iter()
+                        .zip(adds)
+                        .filter(|(_, add)| **add == wanted)
+                        .map(|(&n, _)| n)
+                        .collect()
                 };
                 accumulator.subtract(&pick(false, rows), &pick(false, slots));
                 accumulator.add(&pick(true, rows), &pick(true, slots));

@@ -15,8 +15,8 @@ use millstream_sql::plan::TimeRange;
 
 use super::slots::Slots;
 use super::state::{ROWS, window_key};
-use crate::operators::table::from_ordered;
 use crate::error::Result;
+use crate::operators::table::from_ordered;
 use crate::rows::Millis;
 use crate::state::StateStore;
 
@@ -62,7 +62,8 @@ impl TimeWindows {
     /// The starts of the windows that cover `time`, oldest first.
     pub(super) fn covering(&self, time: Millis) -> impl Iterator<Item = Millis> + use<> {
         let advance = self.advance;
-        let first = time.saturating_sub(self.size).saturating_add(advance).max(0) / advance * advance;
+        let first =
+            time.saturating_sub(self.size).saturating_add(advance).max(0) / advance * advance;
         std::iter::successors(Some(first), move |start| start.checked_add(advance))
             .take_while(move |start| *start <= time)
     }
@@ -166,7 +167,11 @@ mod tests {
             let mut node = NodeState::in_memory().unwrap();
             let (_, store) = node.store("Q", "Aggregate/0", 0).unwrap();
             let windows = TimeWindows::new((size, advance), (0, size), &store).unwrap();
-            assert_eq!(windows.covering(time).collect::<Vec<_>>(), starts, "{size} {advance} {time}");
+            assert_eq!(
+                windows.covering(time).collect::<Vec<_>>(),
+                starts,
+                "{size} {advance} {time}"
+            );
         }
     }
 }

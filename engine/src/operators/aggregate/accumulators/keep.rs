@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, new_null_array,
-};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
 
@@ -104,8 +102,7 @@ where
             let (row, slot) = (row as usize, slot as usize);
             let valid = args.is_valid(row);
             let arrival = self.first + row as u64;
-            if (valid || !self.which.ignore_nulls)
-                && self.which.takes(arrival, self.arrivals[slot])
+            if (valid || !self.which.ignore_nulls) && self.which.takes(arrival, self.arrivals[slot])
             {
                 self.arrivals[slot] = arrival;
                 self.values[slot] = args.values()[row];

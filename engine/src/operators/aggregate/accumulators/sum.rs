@@ -72,19 +72,20 @@ where
     }
 
     fn refuses(&self, row: u32, slot: u32) -> Option<String> {
-        let (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) = self.ty
+        let (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) =
+            self.ty
         else {
             return None;
         };
         let args = self.new.as_ref().filter(|args| args.is_valid(row as usize))?;
         let sum = self.sums[slot as usize].add_checked(args.value(row as usize));
         let fits = sum.is_ok_and(|sum| sum.fits(precision));
-        (!fits).then(|| format!("SUM overflows DECIMAL({precision}, {scale}): the row is not added"))
+        (!fits)
+            .then(|| format!("SUM overflows DECIMAL({precision}, {scale}): the row is not added"))
     }
 
     fn merge(&mut self, into: u32, from: u32) {
-        self.sums[into as usize] =
-            self.sums[into as usize].add_wrapping(self.sums[from as usize]);
+        self.sums[into as usize] = self.sums[into as usize].add_wrapping(self.sums[from as usize]);
     }
 
     fn finish(&self, slots: &[u32]) -> Result<ArrayRef> {

@@ -116,7 +116,9 @@ impl Accumulator for Top {
             }
             let full = self.groups[slot as usize].get(self.k.wrapping_sub(1));
             let sort = match &new.encoded {
-                Some(encoded) if full.is_some_and(|last| *last.sort >= *encoded.row(row)) => continue,
+                Some(encoded) if full.is_some_and(|last| *last.sort >= *encoded.row(row)) => {
+                    continue;
+                }
                 Some(encoded) => Some(encoded.row(row).into()),
                 None => sortable(&new.sort, row),
             };
