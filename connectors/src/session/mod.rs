@@ -92,6 +92,8 @@ pub struct PullRows {
     pub batches: Vec<RecordBatch>,
     /// The epoch whose state was read; 0 for a read of a stream.
     pub epoch: u64,
+    /// A read of a stream that ended at the query's LIMIT.
+    pub limit_reached: bool,
 }
 
 /// Ends a push query or PRINT from any thread.
@@ -302,7 +304,9 @@ impl Session {
         // A stream has no key that rows could be looked up by, so none is shown.
         let is_table = plan.kind == RelationKind::Table;
         let columns = plan.result_columns().map(|(c, key)| ResultColumn::new(c, key && is_table));
-        Ok(PullRows { query_id, columns: columns.collect(), batches, epoch })
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let limit_reached = !is_table && plan.limit.is_some_and(|limit| rows as u64 >= limit);
+        Ok(PullRows { query_id, columns: columns.collect(), batches, epoch, limit_reached })
     }
 }
 

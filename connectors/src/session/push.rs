@@ -10,13 +10,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
+use arrow::compute::kernels::zip::zip;
+use arrow::error::ArrowError;
 use millstream_engine::runtime::{PushEvent as EngineEvent, StartQuery};
 use millstream_engine::rows::Rows;
 use millstream_sql::error::Result;
 use millstream_sql::plan::QueryPlan;
 use millstream_sql::syntax::ast::RelationKind;
+use millstream_sql::types::{Column, Schema};
 use parking_lot::Mutex;
 
 use super::node::Node;
@@ -51,6 +55,7 @@ pub enum PushEvent {
 
 pub struct RowReceiver {
     node: Arc<Node>,
+    result: ResultShape,
     query_id: String,
     incoming: Mutex<Incoming>,
     waiting: Arc<AtomicUsize>,
@@ -86,6 +91,7 @@ pub(super) fn start(
     // What was selected is in the values; the key columns are the dataflow's own.
     let columns = last.schema.value.iter().map(|c| ResultColumn::new(c, false)).collect();
     let is_table = last.relation == RelationKind::Table;
+    let result = ResultShape { is_table, key_parts: key_parts(&last.schema) };
     let query_id = dataflow.query_id.clone();
     let cancel = Cancel::default();
     let waiting = Arc::new(AtomicUsize::new(0));
@@ -103,6 +109,7 @@ pub(super) fn start(
     let incoming = Incoming { parts, left: plan.limit.unwrap_or(u64::MAX), ended: false };
     let rows = RowReceiver {
         node: node.clone(),
+        result,
         query_id: query_id.clone(),
         incoming: Mutex::new(incoming),
         waiting,
@@ -189,13 +196,73 @@ impl RowReceiver {
 
     fn give(&self, incoming: &mut Incoming, rows: &Rows, epoch: u64) -> PushEvent {
         self.waiting.fetch_sub(rows.len(), Ordering::AcqRel);
-        let count = usize::try_from(incoming.left).map_or(rows.len(), |left| left.min(rows.len()));
+        let (batch, present) = match self.result.of(rows) {
+            Ok(result) => result,
+            Err(e) => {
+                incoming.ended = true;
+                return PushEvent::Ended { error: Some(e.to_string()) };
+            }
+        };
+        let len = batch.num_rows();
+        let count = usize::try_from(incoming.left).map_or(len, |left| left.min(len));
         incoming.left -= count as u64;
+        let present = present.map(|present| present.slice(0, count));
+        PushEvent::Rows { batch: batch.slice(0, count), present, epoch }
+    }
+}
+
+/// How a dataflow's rows become the client's.
+struct ResultShape {
+    is_table: bool,
+    /// For each value column, what part of the row's key it shows.
+    key_parts: Vec<Option<KeyPart>>,
+}
+
+#[derive(Clone, Copy)]
+enum KeyPart {
+    Column(usize),
+    WindowStart,
+    WindowEnd,
+}
+
+/// Value columns that bear a key column's name are that column, selected.
+fn key_parts(schema: &Schema) -> Vec<Option<KeyPart>> {
+    let part = |column: &Column| match column.name.as_str() {
+        "WINDOWSTART" => Some(KeyPart::WindowStart),
+        "WINDOWEND" => Some(KeyPart::WindowEnd),
+        name => schema.key.iter().position(|key| key.name == name).map(KeyPart::Column),
+    };
+    schema.value.iter().map(part).collect()
+}
+
+impl ResultShape {
+    /// The selected columns. A stream's rows without a value are no rows to a client; a table's are
+    /// deletions, of which the key is shown.
+    fn of(&self, rows: &Rows) -> std::result::Result<(RecordBatch, Option<BooleanBuffer>), ArrowError> {
         let values: Vec<usize> = (rows.key_len..rows.columns.num_columns()).collect();
-        let batch = rows.columns.slice(0, count);
-        let batch = batch.project(&values).unwrap_or(batch);
-        let present = rows.present.as_ref().map(|present| present.slice(0, count));
-        PushEvent::Rows { batch, present, epoch }
+        let batch = rows.columns.project(&values)?;
+        let Some(present) = &rows.present else { return Ok((batch, None)) };
+        let mask = BooleanArray::new(present.clone(), None);
+        if !self.is_table {
+            return Ok((filter_record_batch(&batch, &mask)?, None));
+        }
+        let mut columns = batch.columns().to_vec();
+        for (column, part) in columns.iter_mut().zip(&self.key_parts) {
+            let key: ArrayRef = match (part, &rows.windows) {
+                (Some(KeyPart::Column(i)), _) => rows.columns.column(*i).clone(),
+                (Some(KeyPart::WindowStart), Some(windows)) => {
+                    Arc::new(Int64Array::new(windows.starts.clone(), None))
+                }
+                (Some(KeyPart::WindowEnd), Some(windows)) => {
+                    Arc::new(Int64Array::new(windows.ends.clone(), None))
+                }
+                _ => continue,
+            };
+            if key.data_type() == column.data_type() {
+                *column = zip(&mask, column, &key)?;
+            }
+        }
+        Ok((RecordBatch::try_new(batch.schema(), columns)?, Some(present.clone())))
     }
 }
 

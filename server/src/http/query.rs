@@ -117,7 +117,8 @@ fn write_pull(rows: &PullRows, format: Format, pieces: &Pieces) {
             }
         }
     }
-    writer.end(None);
+    let limit = format == Format::OldQuery && rows.limit_reached;
+    writer.end(limit.then_some("Limit Reached"));
     send(&mut writer, pieces);
 }
 
