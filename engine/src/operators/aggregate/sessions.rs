@@ -4,7 +4,7 @@
 //! its first record's time to its last's, both inclusive. Because the window is part of the result's
 //! key, a session that grows is deleted under its old window, at that window's end, and then emitted
 //! under its new one. A row is late, and dropped, if the session it would make ends before stream
-//! time less gap less grace.
+//! time less gap less grace. What ended at or before stream time less retention is not found again.
 //!
 //! A step first finds out what happens to the windows, without values; then values before, updates,
 //! values after: so that values are computed for many sessions at once.
@@ -90,7 +90,7 @@ impl Sessions {
         stream_time.saturating_sub(self.grace).saturating_sub(self.gap)
     }
 
-    /// Sessions that end before this are not shown any more.
+    /// Sessions that end at or before this are neither found nor shown any more.
     pub(super) fn horizon(&self, stream_time: Millis) -> Millis {
         stream_time.saturating_sub(self.retention)
     }
@@ -100,15 +100,19 @@ impl Sessions {
     }
 
     /// Puts a row into its session, which may be new or made of several; nothing if it is late.
+    /// `before` is stream time before the row: what is past its retention by then is not found.
     fn place(
         &mut self,
         (row, key, time): (u32, u32, Millis),
-        close_time: Millis,
+        before: Millis,
         slots: &mut Slots,
         run: &mut Moves,
     ) {
+        let close_time = self.close_time(before.max(time));
+        let horizon = self.horizon(before);
         let sessions = &mut self.groups[key as usize];
-        let from = sessions.partition_point(|s| s.end < time.saturating_sub(self.gap));
+        let first = time.saturating_sub(self.gap);
+        let from = sessions.partition_point(|s| s.end < first || s.end <= horizon);
         let to = sessions.partition_point(|s| s.start <= time.saturating_add(self.gap)).max(from);
         let near = &sessions[from..to];
         let start = near.first().map_or(time, |s| s.start.min(time));
@@ -145,11 +149,10 @@ impl Sessions {
         (slots.start[slot as usize], slots.end[slot as usize]) = (start, end);
     }
 
-    /// Deletes sessions past their retention that no row can join any more, once enough time has
-    /// passed that it pays: when that is makes no difference to results. Their slots go later.
+    /// Deletes sessions past their retention, once enough time has passed that it pays: no row finds
+    /// them, so when that is makes no difference. Their slots go later.
     pub(super) fn forget(&mut self, stream_time: Millis, store: &mut StateStore) -> Result<()> {
-        let joinable = self.close_time(stream_time).saturating_sub(self.gap);
-        let horizon = self.horizon(stream_time).min(joinable);
+        let horizon = self.horizon(stream_time);
         let step = self.span.max(self.retention / 16);
         if horizon < self.forgotten.saturating_add(step) {
             return Ok(());
@@ -290,14 +293,14 @@ impl Aggregate {
         let mut run = Moves::default();
         for row in range.filter(|&row| numbers[row] != NO_GROUP) {
             let time = batch.rows.times[row];
+            let place = (row as u32, numbers[row], time);
+            sessions.place(place, self.stream_time, &mut self.slots, &mut run);
             if time > self.stream_time {
                 self.stream_time = time;
                 let advance =
                     Advance { row: row as u32, stream_time: time, latest_start: Millis::MIN };
                 advances.push(advance);
             }
-            let close_time = sessions.close_time(self.stream_time);
-            sessions.place((row as u32, numbers[row], time), close_time, &mut self.slots, &mut run);
         }
         self.slots.grow();
         let existed: Vec<u32> =

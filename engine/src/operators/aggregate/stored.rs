@@ -81,7 +81,7 @@ impl Aggregate {
         let kept = |start, end| match &self.shape {
             Shape::Plain => true,
             Shape::Windows(windows) => start >= windows.horizon(self.stream_time),
-            Shape::Sessions(sessions) => end >= sessions.horizon(self.stream_time),
+            Shape::Sessions(sessions) => end > sessions.horizon(self.stream_time),
         };
         window.is_none_or(|(start, end)| {
             selection.wants_window(start, end)

@@ -147,6 +147,12 @@ fn without_times(lines: Vec<String>) -> Vec<String> {
 
 /// Input stands at the margin of the script, what it makes leave is indented under it.
 fn check(query: &str, script: &str) {
+    let (table, known) = play(query, script);
+    assert_eq!(table, known, "{query}: what a pull query reads");
+}
+
+/// The result's table at the end of a script, and what a reader of the changes knows then.
+fn play(query: &str, script: &str) -> (Vec<String>, Vec<String>) {
     let (dataflow, schema) = planned(query);
     let lines: Vec<&str> = script.lines().filter(|line| !line.trim().is_empty()).collect();
     let margin = lines.iter().map(|l| l.len() - l.trim_start().len()).min().unwrap_or(0);
@@ -180,11 +186,7 @@ fn check(query: &str, script: &str) {
     if !is_final {
         assert_eq!(known(&net, windowed), known(&all, windowed), "{query} in one epoch");
     }
-    assert_eq!(
-        without_times(bench.table()),
-        known(&net, windowed),
-        "{query}: what a pull query reads"
-    );
+    (without_times(bench.table()), known(&net, windowed))
 }
 
 /// One group's values after each of several rows, separated by `|`; `-` before them: from then on the
@@ -309,6 +311,26 @@ fn merged_sessions_merge_values() {
           k [10,20) 4 a 4 [2, 1, 3, 4] 10 20 @20 was 3 a 3 [2, 1, 3] 10 20
         ",
     );
+}
+
+#[test]
+fn a_session_past_its_retention_is_not_found() {
+    let (table, _) = play(
+        "SELECT K, COUNT(*) FROM S \
+         WINDOW SESSION (10 MILLISECONDS, GRACE PERIOD 20 MILLISECONDS) GROUP BY K",
+        "
+        5 k
+          k [5,5) 1 @5 was -
+        36 k
+          k [36,36) 1 @36 was -
+        5 k
+        6 k
+          k [6,6) 1 @6 was -
+        14 k
+          k [14,14) 1 @14 was -
+        ",
+    );
+    assert_eq!(table, ["k [14,14) 1", "k [36,36) 1"]);
 }
 
 #[test]
