@@ -5,6 +5,9 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 cycles="${CYCLES:-30}"
 
+# Whatever happens, no faulty binary stays behind under the usual name.
+trap 'cargo build --release -q -p millstream -p millstream-tests --bins' EXIT
+
 crash() { cargo run --release -q -p millstream-tests "$@" --bin crash -- --cycles "$cycles"; }
 
 echo "== without a fault"

@@ -1,8 +1,8 @@
 //! How many results each query must have, counted over the generated events by plain loops.
 //!
 //! Joins with a table are counted in the order of generation. Millstream merges topics by record
-//! time, and ten events share a millisecond, so there a count may differ by the few bids that stand
-//! in the same millisecond as their auction (or auctions as their seller).
+//! time, a table's records before a stream's of the same millisecond; no bid names an auction, and no
+//! auction a seller, of its own millisecond that is generated after it, so the counts are equal.
 
 use std::collections::{HashMap, HashSet};
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use millstream_tests::bench::queries::{QUERIES, Query, by_name};
 use millstream_tests::bench::{log, nexmark};
-use millstream_tests::node::build_server;
+use millstream_tests::node::{build_server, tail};
 use serde::Serialize;
 
 /// Measures a real server.
@@ -65,6 +65,11 @@ fn run(args: &Args) -> Result<(), String> {
         durability: args.durability.clone(),
         events: 0,
     };
+    let log = setup.folder.join("server.log");
+    measure(args, &mut setup).map_err(|e| format!("{e}\n{}", tail(&log)))
+}
+
+fn measure(args: &Args, setup: &mut nexmark::Setup) -> Result<(), String> {
     match &args.what {
         What::Nexmark { events, queries } => {
             setup.events = *events;
@@ -75,16 +80,17 @@ fn run(args: &Args) -> Result<(), String> {
                 queries.iter().map(named).collect::<Result<_, _>>()?
             };
             println!("Nexmark, {events} events: {}", nexmark::kinds(*events));
-            let oracle = nexmark::prepare(&setup)?;
+            let oracle = nexmark::prepare(setup)?;
             let (mut measured, mut failed) = (Vec::new(), Vec::new());
             for query in chosen {
-                match nexmark::run(&setup, query, &oracle) {
+                match nexmark::run(setup, query, &oracle) {
                     Ok(one) => {
                         eprint!("{}", nexmark::report(std::slice::from_ref(&one)));
                         measured.push(one);
                     }
                     Err(e) => {
                         eprintln!("{}: {e}", query.name);
+                        eprintln!("{}", tail(&setup.folder.join("server.log")));
                         failed.push(query.name);
                     }
                 }
@@ -96,7 +102,7 @@ fn run(args: &Args) -> Result<(), String> {
             }
         }
         What::Log { seconds } => {
-            let measured = log::run(&setup, *seconds)?;
+            let measured = log::run(setup, *seconds)?;
             print!("{}", log::report(&measured));
             write_json(args, &measured)?;
         }
