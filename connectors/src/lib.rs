@@ -3,6 +3,9 @@
 //!
 //! Knows: sql, engine and storage; it is the only place where engine and log meet. Must not know:
 //! HTTP, Kafka's sockets.
+//!
+//! Reading order: [`formats`] (payloads and columns), [`records`] (record batches taken apart),
+//! [`log`] (epochs over the built-in log), [`session`] (the node and its statements).
 
 pub mod formats;
 pub mod log;
