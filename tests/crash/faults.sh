@@ -4,11 +4,13 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 cycles="${CYCLES:-30}"
+# `PROFILE=` (empty) takes the development profile.
+profile="${PROFILE---release}"
 
 # Whatever happens, no faulty binary stays behind under the usual name.
-trap 'cargo build --release -q -p millstream -p millstream-tests --bins' EXIT
+trap 'cargo build $profile -q -p millstream -p millstream-tests --bins' EXIT
 
-crash() { cargo run --release -q -p millstream-tests "$@" --bin crash -- --cycles "$cycles"; }
+crash() { cargo run $profile -q -p millstream-tests "$@" --bin crash -- --cycles "$cycles"; }
 
 echo "== without a fault"
 crash || { echo "red without a fault"; exit 1; }
