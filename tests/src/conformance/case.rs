@@ -44,6 +44,9 @@ pub struct TopicNode {
     pub value_schema: Option<Json>,
 }
 
+/// Keys and values, in order.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
 #[derive(Clone, Debug)]
 pub struct Record {
     pub topic: String,
@@ -53,7 +56,7 @@ pub struct Record {
     pub timestamp: Option<i64>,
     pub window: Option<Window>,
     /// Absent: no headers in an input, not compared in an output.
-    pub headers: Option<Vec<(String, Option<Vec<u8>>)>>,
+    pub headers: Option<Headers>,
 }
 
 /// The window of a key; of a session the end is the last event's time.
@@ -251,7 +254,7 @@ fn window(node: &Json) -> Result<Window, String> {
     Ok(Window { start: number("start")?, end: number("end")?, session })
 }
 
-fn headers(nodes: &[Json]) -> Result<Vec<(String, Option<Vec<u8>>)>, String> {
+fn headers(nodes: &[Json]) -> Result<Headers, String> {
     let mut headers = Vec::new();
     for node in nodes {
         let key = node.get("KEY").and_then(Json::as_str).ok_or("a header has no KEY")?;
