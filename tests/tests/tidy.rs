@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use millstream_sql::ErrorKind;
+
 /// Who may depend on whom; ARCHITECTURE.md draws it. A crate's row lists every crate of ours that it
 /// may name.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -151,5 +153,19 @@ fn files_stay_small() {
         let lines = text.lines().position(|l| l == "#[cfg(test)]").unwrap_or(text.lines().count());
         let small = lines <= LINES_MAX || is_test || in_tests;
         assert!(small, "{} has {lines} lines, more than {LINES_MAX}", path.display());
+    }
+}
+
+#[test]
+fn every_error_code_is_documented_and_every_documented_one_exists() {
+    let document = read(&root().join("docs/errors.md"));
+    let documented: Vec<&str> =
+        document.lines().filter_map(|l| l.strip_prefix("| `")?.split('`').next()).collect();
+    let codes: Vec<&str> = ErrorKind::ALL.iter().map(|kind| kind.code()).collect();
+    for code in &codes {
+        assert!(documented.contains(code), "docs/errors.md does not name {code}");
+    }
+    for code in &documented {
+        assert!(codes.contains(code), "docs/errors.md names {code}, which no statement gets");
     }
 }
