@@ -160,7 +160,7 @@ impl SqlError {
     }
 
     pub fn unsupported(what: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Unsupported, what, "Leave it out; ARCHITECTURE.md lists what is planned.")
+        Self::new(ErrorKind::Unsupported, what, "Leave it out; README.md lists what is not there yet.")
     }
 
     /// The same error, at a place. An earlier place is kept: the innermost one is the most exact.

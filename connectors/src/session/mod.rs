@@ -327,6 +327,15 @@ fn node_error(reason: impl Into<String>) -> SqlError {
     )
 }
 
+/// A statement that is understood but has nothing behind it. Its properties stay out of the message:
+/// those of a connector hold secrets.
 fn unexpected(plan: &Plan) -> SqlError {
-    SqlError::unsupported(format!("a plan of another kind came out: {plan:.80?}"))
+    match plan {
+        Plan::Session(
+            Statement::CreateConnector { .. }
+            | Statement::DropConnector { .. }
+            | Statement::DescribeConnector { .. },
+        ) => SqlError::unsupported("connectors are not built into this version"),
+        _ => SqlError::unsupported("this statement cannot be used here"),
+    }
 }
