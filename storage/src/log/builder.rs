@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 
-use super::batch::{BatchError, CODEC_BITS, HEADER_BYTES, LENGTH_END, NO_PRODUCER_ID};
+use super::batch::{
+    BatchError, CODEC_BITS, HEADER_BYTES, LENGTH_END, NO_PRODUCER_ID, TRANSACTIONAL,
+};
 use super::compression::{Codec, compress};
 
 /// A record header: key and value.
@@ -20,6 +22,7 @@ pub struct BatchBuilder {
     base_timestamp: i64,
     max_timestamp: i64,
     producer: (i64, i16, i32),
+    transactional: bool,
 }
 
 impl BatchBuilder {
@@ -31,12 +34,19 @@ impl BatchBuilder {
             base_timestamp: 0,
             max_timestamp: i64::MIN,
             producer: (NO_PRODUCER_ID, -1, -1),
+            transactional: false,
         }
     }
 
     /// Makes it an idempotent producer's batch.
     pub fn producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> BatchBuilder {
         self.producer = (id, epoch, base_sequence);
+        self
+    }
+
+    /// Makes it part of its producer's transaction.
+    pub fn transactional(mut self) -> BatchBuilder {
+        self.transactional = true;
         self
     }
 
@@ -100,13 +110,14 @@ impl BatchBuilder {
         let length = i32::try_from(HEADER_BYTES - LENGTH_END + body.len());
         let length = length.map_err(|_| BatchError::Length)?;
         let (producer_id, producer_epoch, base_sequence) = self.producer;
+        let attributes = self.codec.bits() | if self.transactional { TRANSACTIONAL } else { 0 };
         let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
         out.extend_from_slice(&0i64.to_be_bytes());
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&(-1i32).to_be_bytes());
         out.push(2);
         out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&self.codec.bits().to_be_bytes());
+        out.extend_from_slice(&attributes.to_be_bytes());
         out.extend_from_slice(&(self.count - 1).to_be_bytes());
         out.extend_from_slice(&self.base_timestamp.to_be_bytes());
         out.extend_from_slice(&self.max_timestamp.to_be_bytes());
