@@ -183,6 +183,26 @@ fn partitions_and_sources_merge_by_time() {
 }
 
 #[test]
+fn new_partitions_are_read_from_their_first_record_on() {
+    let mut world = World::new(&[("a", 1)]);
+    world.produce("a", 0, &[(1, 10)]);
+    let running = world.open("a", None);
+    assert_eq!(world.poll(&[running], 100), [(running.0, 1, 10)]);
+    let position = world.io.position(running);
+    let id = world.broker.topic("a").expect("there").id;
+    world.broker.create_partitions(id, 3, false).expect("grows");
+    world.broker.commit_pending(0).expect("committed");
+    assert!(!world.io.is_caught_up(running), "it has not looked at the new partitions");
+    world.produce("a", 2, &[(2, 20)]);
+    world.produce("a", 0, &[(3, 30)]);
+    assert_eq!(world.poll(&[running], 100), [(running.0, 2, 20), (running.0, 3, 30)]);
+    assert!(world.io.is_caught_up(running));
+    // A query that stood still meanwhile goes on in the same way.
+    let restarted = world.open("a", Some(&position));
+    assert_eq!(world.poll(&[restarted], 100), [(restarted.0, 2, 20), (restarted.0, 3, 30)]);
+}
+
+#[test]
 fn a_budget_cuts_and_positions_go_on() {
     let mut world = World::new(&[("a", 2)]);
     for i in 0..10 {

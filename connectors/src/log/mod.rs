@@ -187,7 +187,8 @@ impl EpochIo for LogIo {
         let partitions = LogIo::partitions(&topic);
         let place = match position {
             Some(bytes) => {
-                let place = SourcePosition::decode(bytes).map_err(IoError::Query)?;
+                let mut place = SourcePosition::decode(bytes).map_err(IoError::Query)?;
+                place.grow_to(partitions.len());
                 place.check(&topic, &self.parts.broker).map_err(IoError::Query)?;
                 place
             }

@@ -85,6 +85,13 @@ impl SourcePosition {
         bytes.is_empty().then_some(SourcePosition { topic, own: OwnSkip(own), offsets })
     }
 
+    /// Partitions that the topic got since are read from their first record on.
+    pub(super) fn grow_to(&mut self, partitions: usize) {
+        if self.offsets.len() < partitions {
+            self.offsets.resize(partitions, 0);
+        }
+    }
+
     /// Whether reading can go on from here.
     pub(super) fn check(&self, topic: &Topic, broker: &Broker) -> Result<(), String> {
         let name = &topic.name;
@@ -92,8 +99,8 @@ impl SourcePosition {
         if topic.id != self.topic {
             return Err(format!("topic {name} was deleted and created again. {again}"));
         }
-        if topic.partition_count() as usize != self.offsets.len() {
-            return Err(format!("topic {name} has another number of partitions. {again}"));
+        if (topic.partition_count() as usize) < self.offsets.len() {
+            return Err(format!("topic {name} has fewer partitions than were read. {again}"));
         }
         for (partition, offset) in self.offsets.iter().enumerate() {
             let at = TopicPartition { topic: topic.id, partition: partition as i32 };

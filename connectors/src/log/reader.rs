@@ -8,12 +8,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_engine::io::{BadRecord, Budget, IoError, Polled, SourceId};
 use millstream_sql::plan;
 use millstream_sql::syntax::ast::RelationKind;
-use millstream_storage::{Broker, ErrorCode, TopicPartition};
+use millstream_storage::{Broker, ErrorCode, Topic, TopicPartition};
 
 use super::position::{OwnSkip, SourcePosition};
 use super::rows::{RawRecord, RowBuilder};
@@ -108,8 +109,29 @@ impl Source {
         }
     }
 
+    /// Whether partitions added to the topic belong to it: not if it ends at a moment that is past.
+    fn grows(&self) -> bool {
+        self.buffers.iter().all(|buffer| buffer.end.is_none())
+    }
+
+    /// Takes in partitions that the topic got since it was opened, each from its first record on.
+    fn grow(&mut self, broker: &Broker) {
+        if !self.grows() {
+            return;
+        }
+        let Some(topic) = broker.topic_by_id(self.place.topic) else { return };
+        for partition in self.partitions.len() as i32..topic.partition_count() {
+            self.partitions.push(TopicPartition { topic: topic.id, partition });
+            self.buffers.push(Buffer::default());
+        }
+    }
+
     /// Whether everything that is visible now has been taken.
     pub(super) fn is_caught_up(&self, broker: &Broker) -> bool {
+        let grown = |topic: Arc<Topic>| topic.partition_count() as usize > self.partitions.len();
+        if self.grows() && broker.topic_by_id(self.place.topic).is_some_and(grown) {
+            return false;
+        }
         self.partitions.iter().zip(&self.buffers).all(|(at, buffer)| {
             broker.last_stable(*at).map_or(true, |end| buffer.next_offset() >= end)
         })
@@ -230,6 +252,7 @@ impl Merge<'_> {
     /// Sets the end of every partition, all at one moment, and reads the first records.
     fn cut(&mut self) {
         let broker = self.broker;
+        self.sources.iter_mut().for_each(|(_, source)| source.grow(broker));
         self.drop_sources(|source| {
             let known = source.partitions.iter().all(|at| broker.last_stable(*at).is_ok());
             if known { None } else { Some(failed(&source.topic, ErrorCode::UnknownTopicOrPartition)) }

@@ -27,7 +27,13 @@ pub(super) enum Effect {
     CreateTopic(Arc<Topic>),
     DeleteTopic(Arc<Topic>),
     AlterTopic(Arc<Topic>),
-    LogStart { partition: Arc<Partition>, offset: i64, config: Arc<TopicConfig> },
+    /// The topic with its new partitions, which begin at this index.
+    GrowTopic(Arc<Topic>, usize),
+    LogStart {
+        partition: Arc<Partition>,
+        offset: i64,
+        config: Arc<TopicConfig>,
+    },
 }
 
 /// A batch on its way to its segment.
@@ -143,7 +149,9 @@ impl Broker {
         for effect in effects {
             match effect {
                 Effect::Append(append) => append.partition.publish(append.header.next_offset()),
-                Effect::CreateTopic(topic) | Effect::AlterTopic(topic) => {
+                Effect::CreateTopic(topic)
+                | Effect::AlterTopic(topic)
+                | Effect::GrowTopic(topic, _) => {
                     self.topics.write().insert(topic.clone());
                 }
                 Effect::DeleteTopic(topic) => {
@@ -163,7 +171,10 @@ impl Broker {
             match effect {
                 Effect::Append(append) => touched.push(append.partition.at),
                 Effect::LogStart { partition, .. } => touched.push(partition.at),
-                Effect::DeleteTopic(topic) => touched.extend(topic.partitions.iter().map(|p| p.at)),
+                // Whoever reads the old partitions looks for the new ones then.
+                Effect::DeleteTopic(topic) | Effect::GrowTopic(topic, _) => {
+                    touched.extend(topic.partitions.iter().map(|p| p.at));
+                }
                 Effect::CreateTopic(_) | Effect::AlterTopic(_) => {}
             }
         }
@@ -254,6 +265,10 @@ fn apply(
             Effect::Append(_) | Effect::AlterTopic(_) => {}
             Effect::CreateTopic(topic) => {
                 topic.partitions.iter().try_for_each(|partition| partition.create_files())?;
+            }
+            Effect::GrowTopic(topic, from) => {
+                let new = topic.partitions.iter().skip(*from);
+                new.into_iter().try_for_each(|partition| partition.create_files())?;
             }
             Effect::DeleteTopic(topic) => {
                 topic.partitions.iter().try_for_each(|partition| partition.remove_files())?;

@@ -200,6 +200,13 @@ impl Facts {
                     topic.fact.config = config;
                 }
             }
+            Fact::TopicGrown { topic, partitions } => {
+                if let Some(topic) = self.topics.get_mut(&topic) {
+                    topic.fact.partitions = partitions;
+                    let count = usize::try_from(partitions).unwrap_or(0);
+                    topic.partitions.resize(count, PartitionState::default());
+                }
+            }
             Fact::LogStart { topic, partition, offset } => {
                 let start = self.starts.entry((topic, partition)).or_insert(offset);
                 *start = offset.max(*start);

@@ -76,6 +76,52 @@ impl Broker {
         Ok(Ticket(lsn))
     }
 
+    /// Gives a topic more partitions: `count` in all. They are there when the ticket is published.
+    /// With `only_check` nothing changes.
+    ///
+    /// Errors: `UNKNOWN_TOPIC_ID`, `INVALID_PARTITIONS` (not more than it has), `POLICY_VIOLATION` (too
+    /// many partitions on this node).
+    pub fn create_partitions(
+        &self,
+        id: Uuid,
+        count: i32,
+        only_check: bool,
+    ) -> Result<Ticket, Refused> {
+        let mut commit = self.commit.lock();
+        commit.check_open()?;
+        let topic = commit.topics.by_id(&id).ok_or(ErrorCode::UnknownTopicId)?.clone();
+        let before = topic.partition_count();
+        if count <= before {
+            let message = match count == before {
+                true => format!("Topic already has {before} partition(s)."),
+                false => format!(
+                    "The topic {} currently has {before} partition(s); {count} would not be an increase.",
+                    topic.name
+                ),
+            };
+            return Err(Refused::new(ErrorCode::InvalidPartitions, message));
+        }
+        self.check_room(&commit, count - before)?;
+        if only_check {
+            return Ok(Ticket::default());
+        }
+        let new = (before..count).map(|partition| {
+            let at = TopicPartition { topic: id, partition };
+            Arc::new(Partition::new(self.disk.clone(), &topic.name, at))
+        });
+        let partitions = topic.partitions.iter().cloned().chain(new).collect();
+        let topic = Arc::new(Topic { partitions, ..Topic::clone(&topic) });
+        let lsn = commit.take_lsn();
+        let place = commit.group.begin(Kind::TopicGrown, lsn);
+        commit.group.bytes.put_uuid(id);
+        commit.group.bytes.put_i32(count);
+        commit.partitions += (count - before) as usize;
+        commit.topics.insert(topic.clone());
+        commit.effects.push(Effect::GrowTopic(topic, before as usize));
+        self.end_record(&mut commit, place);
+        Ok(Ticket(lsn))
+    }
+
     /// Sets (`Some`) or resets (`None`) settings of a topic.
     pub fn alter_config(
         &self,
@@ -163,7 +209,12 @@ impl Broker {
                 format!("topic '{name}' collides with '{other}': '.' and '_' count as one");
             return Err(Refused::new(ErrorCode::InvalidTopicException, message));
         }
-        let after = commit.partitions + partitions as usize;
+        self.check_room(commit, partitions)
+    }
+
+    /// May this node have so many more partitions?
+    fn check_room(&self, commit: &Commit, more: i32) -> Result<(), Refused> {
+        let after = commit.partitions + more as usize;
         if after > self.config.partitions_max {
             let max = self.config.partitions_max;
             let message =

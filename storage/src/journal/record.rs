@@ -36,6 +36,7 @@ pub(crate) enum Kind {
     App = 8,
     AppReplaced = 9,
     LogStart = 10,
+    TopicGrown = 20,
 }
 
 impl Kind {
@@ -52,6 +53,7 @@ impl Kind {
             App,
             AppReplaced,
             LogStart,
+            TopicGrown,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == number)
@@ -182,6 +184,7 @@ pub(crate) enum Fact {
     App { kind: u16, bytes: Bytes },
     AppReplaced(Vec<(u16, Bytes)>),
     LogStart { topic: Uuid, partition: i32, offset: i64 },
+    TopicGrown { topic: Uuid, partitions: i32 },
 }
 
 /// A topic without its records.
@@ -268,6 +271,9 @@ impl Fact {
                 partition: fields.i32()?,
                 offset: fields.i64()?,
             },
+            Kind::TopicGrown => {
+                Fact::TopicGrown { topic: fields.uuid()?, partitions: fields.i32()? }
+            }
         };
         fields.is_done().then_some(fact)
     }

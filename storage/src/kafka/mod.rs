@@ -177,6 +177,7 @@ fn dispatch(call: &Call<'_>, body: Bytes) -> Result<Outcome, FrameError> {
         23 => to!(offset_for_leader_epoch),
         32 => to!(describe_configs),
         33 => to!(alter_configs),
+        37 => to!(create_partitions),
         42 => to!(delete_groups),
         44 => to!(incremental_alter_configs),
         47 => to!(offset_delete),

@@ -45,6 +45,7 @@ pub const SUPPORTED: &[Api] = &[
     api(23, "OffsetForLeaderEpoch", 2, 4, 4),
     api(32, "DescribeConfigs", 1, 4, 4),
     api(33, "AlterConfigs", 0, 2, 2),
+    api(37, "CreatePartitions", 0, 3, 2),
     api(42, "DeleteGroups", 0, 2, 2),
     api(44, "IncrementalAlterConfigs", 0, 1, 1),
     api(47, "OffsetDelete", 0, 0, 1),

@@ -307,3 +307,39 @@ fn a_full_group_makes_appends_wait_or_fail() {
     broker.commit_pending(0).unwrap();
     assert_eq!(read_all(&broker, at).len(), 1);
 }
+
+#[test]
+fn a_topic_grows_and_is_as_large_after_a_restart() {
+    let (disk, broker, at) = with_topic(&[]);
+    let third = TopicPartition { partition: 2, ..at };
+    let append = |broker: &Broker, word: &str| {
+        broker.append(third, batch_of(&values(&[word]), None), 0).map(|appended| appended.ticket)
+    };
+    assert_eq!(append(&broker, "x"), Err(ErrorCode::UnknownTopicOrPartition));
+    for (count, wanted) in [(2, ErrorCode::InvalidPartitions), (1, ErrorCode::InvalidPartitions)] {
+        assert_eq!(broker.create_partitions(at.topic, count, false).unwrap_err().code, wanted);
+    }
+    broker.create_partitions(at.topic, 4, true).unwrap();
+    assert_eq!(broker.topic("t").unwrap().partition_count(), 2, "only checked");
+    broker.create_partitions(at.topic, 3, false).unwrap();
+    broker.commit_pending(0).unwrap();
+    append(&broker, "a").unwrap();
+    broker.commit_pending(0).unwrap();
+    // From the journal, and then from the snapshot.
+    let mut broker = broker;
+    for (word, before) in [("b", 1), ("c", 2)] {
+        drop(broker);
+        broker = open(disk.clone(), small_config(), 1).unwrap().0;
+        assert_eq!(broker.topic("t").unwrap().partition_count(), 3);
+        assert_eq!(read_all(&broker, third).len(), before);
+        append(&broker, word).unwrap();
+        broker.commit_pending(0).unwrap();
+        broker.checkpoint(0).unwrap();
+    }
+    broker.create_partitions(at.topic, 5, false).unwrap();
+    broker.commit_pending(0).unwrap();
+    drop(broker);
+    let broker = open(disk, small_config(), 1).unwrap().0;
+    assert_eq!(broker.topic("t").unwrap().partition_count(), 5, "grown after the checkpoint");
+    assert_eq!(read_all(&broker, third).len(), 3);
+}

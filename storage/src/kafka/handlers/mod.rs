@@ -6,6 +6,7 @@
 pub(super) mod alter_configs;
 pub(super) mod api_versions;
 mod broker_configs;
+pub(super) mod create_partitions;
 pub(super) mod create_topics;
 pub(super) mod delete_groups;
 pub(super) mod delete_records;
