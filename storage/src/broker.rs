@@ -16,7 +16,8 @@
 
 //!
 //! Files: `append.rs` clients' batches, `facts.rs` seals and facts of the layers above, `topics.rs`
-//! topic changes, `reads.rs`, `commit.rs` the committer, `checkpoint.rs`, `recovery.rs`.
+//! topic changes, `transactions.rs` the ends of transactions, `wholes.rs` what no cut may split,
+//! `reads.rs`, `commit.rs` the committer, `checkpoint.rs`, `recovery.rs`.
 
 mod append;
 mod checkpoint;
@@ -27,6 +28,8 @@ mod recovery;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transactions;
+mod wholes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,9 +45,11 @@ use crate::disk::{DirLock, Disk};
 use crate::error::{Error, ErrorCode};
 use crate::journal::Journal;
 use crate::journal::record::Group;
-use crate::log::Partition;
+use crate::log::{Aborted, Partition};
 use crate::topics::{Topic, Topics};
 use commit::Effect;
+pub use transactions::{ProducerState, TransactionEnd};
+pub(crate) use wholes::{Part, Wholes};
 
 /// One partition of one topic. Topic ids are never used twice, names may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,6 +116,8 @@ pub struct Read {
     pub high_watermark: i64,
     pub last_stable_offset: i64,
     pub log_start_offset: i64,
+    /// With [`Isolation::ReadCommitted`] the aborted transactions that have records here.
+    pub aborted: Vec<Aborted>,
 }
 
 /// A record's place found by its time.
@@ -212,6 +219,8 @@ struct Commit {
     app: Vec<AppRecord>,
     groups: BTreeMap<Bytes, Bytes>,
     last_epoch: u64,
+    /// As assigned: what is not yet published is above every last stable offset.
+    wholes: Wholes,
     next_producer_id: i64,
     /// Ids below it are in the journal by `producer_ticket`.
     producer_ids_end: i64,

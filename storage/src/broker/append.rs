@@ -16,6 +16,7 @@ use crate::error::ErrorCode;
 use crate::journal::record::Kind;
 use crate::journal::wire::Put;
 use crate::log::batch::{self, BatchHeader, RecordIter};
+use crate::log::control::Marker;
 use crate::log::{Partition, Verdict};
 use crate::topics::{Topic, TopicConfig};
 
@@ -33,8 +34,11 @@ impl Broker {
     /// Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `CORRUPT_MESSAGE`, `INVALID_RECORD`,
     /// `MESSAGE_TOO_LARGE`, `INVALID_TIMESTAMP`, `UNSUPPORTED_FOR_MESSAGE_FORMAT` (magic 0 and 1),
     /// `UNSUPPORTED_COMPRESSION_TYPE`, `OUT_OF_ORDER_SEQUENCE_NUMBER`, `INVALID_PRODUCER_EPOCH`,
-    /// `INVALID_TXN_STATE` (transactional batches come with a later issue), `KAFKA_STORAGE_ERROR`,
+    /// `INVALID_TXN_STATE` (a plain batch inside its producer's transaction), `KAFKA_STORAGE_ERROR`,
     /// `REQUEST_TIMED_OUT` (the committer is behind by `pending_bytes_max`).
+    ///
+    /// Whether a transactional batch belongs to a transaction that its coordinator knows is for the
+    /// caller to check; here it opens one.
     pub fn append(
         &self,
         at: TopicPartition,
@@ -93,7 +97,7 @@ impl Broker {
 }
 
 impl Commit {
-    /// Copies a checked batch into the group and gives it the partition's next offsets.
+    /// Copies a checked batch, or a marker, into the group and gives it the partition's next offsets.
     pub(super) fn assign(
         &mut self,
         topic: &Arc<Topic>,
@@ -115,12 +119,17 @@ impl Commit {
             header.max_timestamp = now_ms;
         }
         assigned.next_offset = header.next_offset();
-        assigned.producers.on_append(&header, lsn, now_ms);
+        let marker = if header.is_control() { Marker::read(batch) } else { None };
+        match &marker {
+            Some(marker) => drop(assigned.producers.on_marker(marker, now_ms)),
+            None => assigned.producers.on_append(&header, lsn, now_ms),
+        }
         self.effects.push(Effect::Append(Appending {
             partition: partition.clone(),
             config: topic.config.clone(),
             batch: start..start + batch.len(),
             header,
+            marker,
         }));
         header.base_offset
     }
@@ -140,9 +149,6 @@ fn check_batch(
     // One batch per partition and request, as Kafka asks since produce v3.
     if records.len() != header.total_bytes || header.base_offset != 0 || header.is_control() {
         return Err(ErrorCode::InvalidRecord);
-    }
-    if header.is_transactional() {
-        return Err(ErrorCode::InvalidTxnState);
     }
     if !config.log_append_time {
         if header.is_log_append_time() {

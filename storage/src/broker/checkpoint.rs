@@ -110,6 +110,7 @@ impl Commit {
             topics: topics.collect(),
             app: self.app.clone(),
             groups: self.groups.clone(),
+            wholes: self.wholes.clone(),
             ..Snapshot::default()
         }
     }

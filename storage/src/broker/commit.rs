@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::journal::record::Group;
 use crate::log::Partition;
 use crate::log::batch::BatchHeader;
+use crate::log::control::Marker;
 use crate::topics::{Topic, TopicConfig};
 
 /// Small batches of one partition are gathered up to here and written at once.
@@ -44,6 +45,8 @@ pub(super) struct Appending {
     pub batch: Range<usize>,
     /// With its final offset.
     pub header: BatchHeader,
+    /// The batch ends a transaction.
+    pub marker: Option<Marker>,
 }
 
 impl Broker {
@@ -148,7 +151,9 @@ impl Broker {
         let _commit = self.commit.lock();
         for effect in effects {
             match effect {
-                Effect::Append(append) => append.partition.publish(append.header.next_offset()),
+                Effect::Append(append) => {
+                    append.partition.publish(&append.header, append.marker.as_ref());
+                }
                 Effect::CreateTopic(topic)
                 | Effect::AlterTopic(topic)
                 | Effect::GrowTopic(topic, _) => {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{AppRecord, Broker, Commit, Seal, Sealed, Ticket};
+use super::{AppRecord, Broker, Commit, Part, Seal, Sealed, Ticket};
 use crate::config::Durability;
 use crate::error::Error;
 use crate::journal::record::Kind;
@@ -49,18 +49,27 @@ impl Broker {
         commit.group.bytes.put_bytes(&seal.payload);
         commit.group.bytes.put_u32(parts.len() as u32);
         let mut base_offsets = Vec::with_capacity(parts.len());
+        let mut whole = Vec::new();
+        // A seal whose end is held back by a client's open transaction must not be split either.
+        let held = parts.iter().any(|((_, partition), ..)| partition.has_open_transaction());
         for ((topic, partition), bytes, headers) in parts {
             commit.group.bytes.put_uuid(topic.id);
             commit.group.bytes.put_i32(partition.at.partition);
             commit.group.bytes.put_u32(bytes.len() as u32);
             let mut rest = &bytes[..];
-            base_offsets.push(partition.assigned.lock().next_offset);
+            let first = partition.assigned.lock().next_offset;
+            base_offsets.push(first);
             for header in headers {
                 let (batch, after) = rest.split_at(header.total_bytes);
                 commit.assign(&topic, &partition, batch, header, lsn, now_ms);
                 rest = after;
             }
+            if held {
+                let last = partition.assigned.lock().next_offset - 1;
+                whole.push(Part { at: partition.at, first, last });
+            }
         }
+        commit.wholes.push(whole, self.stable());
         self.end_record(&mut commit, place);
         Ok(Sealed { ticket: Ticket(lsn), base_offsets })
     }
@@ -160,7 +169,7 @@ impl Commit {
     }
 }
 
-fn check_size(bytes: usize) -> Result<(), Error> {
+pub(super) fn check_size(bytes: usize) -> Result<(), Error> {
     match bytes <= RECORD_BYTES_MAX {
         true => Ok(()),
         false => Err(Error::Invalid(format!("{bytes} bytes are too many for one journal record"))),

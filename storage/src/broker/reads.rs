@@ -1,5 +1,7 @@
 //! Reading partitions. Nothing here waits for the committer, except [`Broker::cut`] for a moment.
 
+use hashbrown::HashMap;
+
 use super::{Broker, Found, Isolation, Read, TopicPartition};
 use crate::error::{Error, ErrorCode};
 use crate::log::Partition;
@@ -18,7 +20,7 @@ impl Broker {
     ) -> Result<Read, ErrorCode> {
         let partition = self.partition(at)?;
         let end = visible_end(&partition, isolation);
-        read(&partition, offset, end, max_bytes)
+        read(&partition, offset, end, max_bytes, isolation)
     }
 
     /// As [`Broker::read`], but no record at or after `end` is given either. `end` must be the
@@ -32,7 +34,7 @@ impl Broker {
     ) -> Result<Read, ErrorCode> {
         let partition = self.partition(at)?;
         let end = end.min(partition.last_stable());
-        read(&partition, offset, end, max_bytes)
+        read(&partition, offset, end, max_bytes, Isolation::ReadCommitted)
     }
 
     /// The first record whose timestamp is at or after `timestamp`, if it is visible.
@@ -68,7 +70,8 @@ impl Broker {
         Ok(self.partition(at)?.high_watermark())
     }
 
-    /// Where `read_committed` readers stop. The high watermark until transactions exist.
+    /// Where `read_committed` readers stop: the first record of the oldest open transaction, or the
+    /// high watermark.
     pub fn last_stable(&self, at: TopicPartition) -> Result<i64, ErrorCode> {
         Ok(self.partition(at)?.last_stable())
     }
@@ -78,12 +81,25 @@ impl Broker {
         Ok(self.partition(at)?.bytes())
     }
 
-    /// The last stable offset of each partition, all at one moment: no seal is half inside.
+    /// Ends at or below the last stable offsets, all of one moment, with no seal and no committed
+    /// transaction half inside (see `wholes.rs`). They never go back.
     pub fn cut(&self, of: &[TopicPartition]) -> Result<Vec<i64>, ErrorCode> {
         let partitions =
             of.iter().map(|at| self.partition(*at)).collect::<Result<Vec<_>, ErrorCode>>()?;
-        let _no_publishing = self.commit.lock();
-        Ok(partitions.iter().map(|partition| partition.last_stable()).collect())
+        let mut no_publishing = self.commit.lock();
+        let ends = partitions.iter().map(|partition| partition.last_stable());
+        if no_publishing.wholes.is_empty() {
+            return Ok(ends.collect());
+        }
+        no_publishing.wholes.prune(self.stable());
+        let mut cut: HashMap<_, _> = of.iter().copied().zip(ends).collect();
+        no_publishing.wholes.lower(&mut cut);
+        Ok(of.iter().filter_map(|at| cut.get(at).copied()).collect())
+    }
+
+    /// The last stable offset of a partition, `None` when it is gone.
+    pub(super) fn stable(&self) -> impl Fn(TopicPartition) -> Option<i64> {
+        |at| self.partition(at).ok().map(|partition| partition.last_stable())
     }
 }
 
@@ -94,14 +110,25 @@ fn visible_end(partition: &Partition, isolation: Isolation) -> i64 {
     }
 }
 
-fn read(partition: &Partition, offset: i64, end: i64, max_bytes: usize) -> Result<Read, ErrorCode> {
+fn read(
+    partition: &Partition,
+    offset: i64,
+    end: i64,
+    max_bytes: usize,
+    isolation: Isolation,
+) -> Result<Read, ErrorCode> {
     let (records, next_offset) = partition.read(offset, end, max_bytes)?;
+    let aborted = match isolation {
+        Isolation::ReadCommitted if next_offset > offset => partition.aborted(offset, next_offset),
+        _ => Vec::new(),
+    };
     Ok(Read {
         records,
         next_offset,
         high_watermark: partition.high_watermark(),
         last_stable_offset: partition.last_stable(),
         log_start_offset: partition.log_start(),
+        aborted,
     })
 }
 

@@ -7,6 +7,7 @@
 //! is gone, and the torn tail of a segment is written anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -16,7 +17,10 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use uuid::Uuid;
 
 use super::topics::new_topic;
-use super::{AppRecord, Broker, Chores, Commit, Recovered, SealRecord, Ticket, Wakes, Writer};
+use super::{
+    AppRecord, Broker, Chores, Commit, Part, Recovered, SealRecord, Ticket, Wakes,
+    Wholes, Writer,
+};
 use crate::config::StorageConfig;
 use crate::disk::Disk;
 use crate::error::Error;
@@ -25,6 +29,7 @@ use crate::journal::replay::{Replayed, replay};
 use crate::journal::snapshot::{PartitionState, Snapshot, TopicState};
 use crate::journal::{JOURNAL_DIR, Journal};
 use crate::log::batch::{BatchHeader, batches};
+use crate::log::control::Marker;
 use crate::log::{LOG_DIR, Partition, Producers};
 use crate::topics::{Topic, TopicConfig, Topics, kafka_uuid};
 
@@ -115,8 +120,10 @@ fn roll_forward(
     facts.remove_leftovers(&**disk)?;
     let topics = facts.open_topics(disk, now_ms)?;
     if replayed.next_lsn > checkpoint + 1 {
-        let mut rest = Rest { topics: &topics, checkpoint, now_ms };
+        let wholes = std::mem::take(&mut facts.snapshot.wholes);
+        let mut rest = Rest { topics: &topics, checkpoint, now_ms, wholes };
         replay(disk, checkpoint, |bytes, frame| rest.visit(bytes, frame))?;
+        facts.snapshot.wholes = rest.wholes;
     }
     facts.finish_topics(&topics, now_ms)?;
     Ok((facts, topics, replayed))
@@ -134,6 +141,7 @@ impl Commit {
             app: snapshot.app,
             groups: snapshot.groups,
             last_epoch: snapshot.last_epoch,
+            wholes: snapshot.wholes,
             next_producer_id: snapshot.next_producer_id,
             producer_ids_end: snapshot.next_producer_id,
             producer_ticket: Ticket(0),
@@ -211,7 +219,7 @@ impl Facts {
                 let start = self.starts.entry((topic, partition)).or_insert(offset);
                 *start = offset.max(*start);
             }
-            Fact::Group(records) => {
+            Fact::Group(records) | Fact::TransactionEnd { groups: records, .. } => {
                 for (key, value) in records {
                     note_group(&mut snapshot.groups, key, value);
                 }
@@ -272,7 +280,7 @@ impl Facts {
             for (partition, state) in topic.partitions.iter().zip(partitions) {
                 let start = self.start_of(fact, partition.at.partition, state.start);
                 partition.open_files(start, state.end, &topic.config, now_ms)?;
-                partition.assigned.lock().producers = state.producers.clone();
+                partition.restore_producers(state.producers.clone());
             }
             topics.insert(topic);
         }
@@ -312,6 +320,7 @@ struct Rest<'a> {
     topics: &'a Topics,
     checkpoint: u64,
     now_ms: i64,
+    wholes: Wholes,
 }
 
 impl Rest<'_> {
@@ -321,45 +330,96 @@ impl Rest<'_> {
         }
         match Fact::read(bytes, frame).ok_or_else(|| unreadable(frame))? {
             Fact::Append { topic, partition, batches } => {
-                self.append(topic, partition, &bytes[batches], frame)
+                self.append(topic, partition, &bytes[batches], frame).map(drop)
             }
             Fact::Seal { appends, .. } => {
-                appends.into_iter().try_for_each(|(topic, partition, at)| {
-                    self.append(topic, partition, &bytes[at], frame)
-                })
+                let held = |(topic, partition, _): &(Uuid, i32, _)| {
+                    let found = self.partition(*topic, *partition);
+                    found.is_some_and(|(_, partition)| partition.has_open_transaction())
+                };
+                let held = appends.iter().any(held);
+                self.append_all(appends, bytes, frame, held)
             }
+            Fact::TransactionEnd { markers, .. } => self.append_all(markers, bytes, frame, true),
             _ => Ok(()),
         }
     }
 
+    /// Appends what belongs together; with `whole` no cut may split it.
+    fn append_all(
+        &mut self,
+        appends: Vec<(Uuid, i32, Range<usize>)>,
+        bytes: &[u8],
+        frame: &Frame,
+        whole: bool,
+    ) -> Result<(), Error> {
+        let mut parts = Vec::new();
+        for (topic, partition, at) in appends {
+            parts.extend(self.append(topic, partition, &bytes[at], frame)?);
+        }
+        if whole {
+            let mut wholes = std::mem::take(&mut self.wholes);
+            wholes.push(parts, |at| {
+                self.partition(at.topic, at.partition).map(|(_, found)| found.last_stable())
+            });
+            self.wholes = wholes;
+        }
+        Ok(())
+    }
+
+    fn partition(&self, topic: Uuid, partition: i32) -> Option<(&Arc<Topic>, &Arc<Partition>)> {
+        let topic = self.topics.by_id(&topic)?;
+        Some((topic, topic.partitions.get(usize::try_from(partition).ok()?)?))
+    }
+
+    /// Appends batches of one partition. Gives their place; of a marker that of its transaction, if
+    /// it committed one.
     fn append(
         &self,
         topic: Uuid,
         partition: i32,
         bytes: &[u8],
         frame: &Frame,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Part>, Error> {
         // A topic that is not there any more was deleted later in the journal.
-        let Some(topic): Option<&Arc<Topic>> = self.topics.by_id(&topic) else { return Ok(()) };
+        let Some(topic): Option<&Arc<Topic>> = self.topics.by_id(&topic) else { return Ok(None) };
         let damaged = |reason: &str| Error::corrupt(JOURNAL_DIR, frame.start as u64, reason);
         let partition = usize::try_from(partition).ok().and_then(|i| topic.partitions.get(i));
         let partition = partition.ok_or_else(|| damaged("a record names no partition"))?;
         let mut headers: Vec<BatchHeader> = Vec::new();
-        let mut next_offset = partition.assigned.lock().next_offset;
+        let mut markers: Vec<Option<Marker>> = Vec::new();
+        let first_offset = partition.assigned.lock().next_offset;
+        let mut next_offset = first_offset;
         for batch in batches(bytes) {
-            let (header, _) = batch.map_err(|e| damaged(&e.to_string()))?;
+            let (header, batch) = batch.map_err(|e| damaged(&e.to_string()))?;
             if header.base_offset != next_offset {
                 return Err(damaged("the offsets of a partition have a gap"));
             }
             next_offset = header.next_offset();
             headers.push(header);
+            markers.push(if header.is_control() { Marker::read(batch) } else { None });
         }
         partition.append(bytes, &headers, &topic.config, self.now_ms)?;
-        let mut assigned = partition.assigned.lock();
-        assigned.next_offset = next_offset;
-        let producers: &mut Producers = &mut assigned.producers;
-        headers.iter().for_each(|header| producers.on_append(header, 0, self.now_ms));
-        partition.publish(next_offset);
-        Ok(())
+        let mut part = Some(Part { at: partition.at, first: first_offset, last: next_offset - 1 });
+        for (header, marker) in headers.iter().zip(&markers) {
+            let mut assigned = partition.assigned.lock();
+            assigned.next_offset = header.next_offset();
+            let producers: &mut Producers = &mut assigned.producers;
+            match marker {
+                None => producers.on_append(header, 0, self.now_ms),
+                Some(marker) => {
+                    let open = producers.on_marker(marker, self.now_ms);
+                    let first = open.filter(|_| marker.commit);
+                    part = first.map(|first| Part {
+                        first,
+                        at: partition.at,
+                        last: header.base_offset,
+                    });
+                }
+            }
+            drop(assigned);
+            partition.publish(header, marker.as_ref());
+        }
+        Ok(part)
     }
 }

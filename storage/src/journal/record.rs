@@ -37,6 +37,7 @@ pub(crate) enum Kind {
     AppReplaced = 9,
     LogStart = 10,
     TopicGrown = 20,
+    TransactionEnd = 30,
 }
 
 impl Kind {
@@ -54,6 +55,7 @@ impl Kind {
             AppReplaced,
             LogStart,
             TopicGrown,
+            TransactionEnd,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == number)
@@ -174,17 +176,46 @@ impl Group {
 /// A record's meaning, read back.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fact {
-    Append { topic: Uuid, partition: i32, batches: std::ops::Range<usize> },
+    Append {
+        topic: Uuid,
+        partition: i32,
+        batches: std::ops::Range<usize>,
+    },
     TopicCreated(TopicFact),
-    TopicDeleted { topic: Uuid },
-    TopicConfig { topic: Uuid, config: BTreeMap<String, String> },
+    TopicDeleted {
+        topic: Uuid,
+    },
+    TopicConfig {
+        topic: Uuid,
+        config: BTreeMap<String, String>,
+    },
     Group(Vec<(Bytes, Option<Bytes>)>),
-    ProducerIds { next: i64 },
-    Seal { epoch: u64, payload: Bytes, appends: Vec<(Uuid, i32, std::ops::Range<usize>)> },
-    App { kind: u16, bytes: Bytes },
+    ProducerIds {
+        next: i64,
+    },
+    Seal {
+        epoch: u64,
+        payload: Bytes,
+        appends: Vec<(Uuid, i32, std::ops::Range<usize>)>,
+    },
+    App {
+        kind: u16,
+        bytes: Bytes,
+    },
     AppReplaced(Vec<(u16, Bytes)>),
-    LogStart { topic: Uuid, partition: i32, offset: i64 },
-    TopicGrown { topic: Uuid, partitions: i32 },
+    LogStart {
+        topic: Uuid,
+        partition: i32,
+        offset: i64,
+    },
+    TopicGrown {
+        topic: Uuid,
+        partitions: i32,
+    },
+    TransactionEnd {
+        markers: Vec<(Uuid, i32, std::ops::Range<usize>)>,
+        groups: Vec<(Bytes, Option<Bytes>)>,
+    },
 }
 
 /// A topic without its records.
@@ -266,6 +297,11 @@ impl Fact {
             Kind::AppReplaced => {
                 Fact::AppReplaced(fields.list(|fields| Some((fields.u16()?, fields.bytes()?)))?)
             }
+            Kind::TransactionEnd => Fact::TransactionEnd {
+                markers: fields
+                    .list(|fields| Some((fields.uuid()?, fields.i32()?, here(fields.slice()?))))?,
+                groups: fields.list(|fields| Some((fields.bytes()?, fields.optional()?)))?,
+            },
             Kind::LogStart => Fact::LogStart {
                 topic: fields.uuid()?,
                 partition: fields.i32()?,

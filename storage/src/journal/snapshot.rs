@@ -1,6 +1,6 @@
 //! The metadata snapshot: what a checkpoint knows beside the records in the segments.
 //!
-//! `metadata.snapshot`, big-endian: magic `MILLSNAP`, u32 version 1, u32 CRC-32C of the rest, then the
+//! `metadata.snapshot`, big-endian: magic `MILLSNAP`, u32 version 2, u32 CRC-32C of the rest, then the
 //! fields in the order of [`Snapshot`]. Written under a passing name, synced, renamed, and the
 //! directory synced; so either the old or the new one is there, whole.
 //!
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::record::TopicFact;
 use super::wire::{Put, Take};
-use crate::broker::{AppRecord, Ticket};
+use crate::broker::{AppRecord, Part, Ticket, TopicPartition, Wholes};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::log::{Produced, Producer, Producers};
@@ -22,7 +22,7 @@ use crate::log::{Produced, Producer, Producers};
 const PATH: &str = "metadata.snapshot";
 const PASSING: &str = "metadata.snapshot.tmp";
 const MAGIC: &[u8; 8] = b"MILLSNAP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// All facts up to and including `lsn`, except records and seals.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +35,8 @@ pub(crate) struct Snapshot {
     pub topics: Vec<TopicState>,
     pub app: Vec<AppRecord>,
     pub groups: BTreeMap<Bytes, Bytes>,
+    /// Ended transactions that a cut might still split.
+    pub wholes: Wholes,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -119,6 +121,16 @@ impl Snapshot {
             out.put_bytes(key);
             out.put_bytes(value);
         }
+        out.put_u32(self.wholes.all().len() as u32);
+        for parts in self.wholes.all() {
+            out.put_u32(parts.len() as u32);
+            for part in parts {
+                out.put_uuid(part.at.topic);
+                out.put_i32(part.at.partition);
+                out.put_i64(part.first);
+                out.put_i64(part.last);
+            }
+        }
         out
     }
 
@@ -149,9 +161,15 @@ impl Snapshot {
                 .list(|fields| Some((fields.bytes()?, fields.bytes()?)))?
                 .into_iter()
                 .collect(),
+            wholes: Wholes::of(fields.list(|fields| fields.list(take_part))?),
         };
         fields.is_done().then_some(snapshot)
     }
+}
+
+fn take_part(fields: &mut Take<'_>) -> Option<Part> {
+    let at = TopicPartition { topic: fields.uuid()?, partition: fields.i32()? };
+    Some(Part { at, first: fields.i64()?, last: fields.i64()? })
 }
 
 fn put_producers(out: &mut Vec<u8>, producers: &Producers) {
@@ -160,6 +178,8 @@ fn put_producers(out: &mut Vec<u8>, producers: &Producers) {
         out.put_i64(id);
         out.put_u16(producer.epoch as u16);
         out.put_i64(producer.last_append_ms);
+        out.put_i32(producer.coordinator_epoch);
+        out.put_i64(producer.open.unwrap_or(-1));
         out.put_u32(producer.batches.len() as u32);
         for batch in &producer.batches {
             out.put_i32(batch.first_sequence);
@@ -176,6 +196,8 @@ fn take_producers(fields: &mut Take<'_>) -> Option<Producers> {
         let producer = Producer {
             epoch: fields.i16()?,
             last_append_ms: fields.i64()?,
+            coordinator_epoch: fields.i32()?,
+            open: Some(fields.i64()?).filter(|first| *first >= 0),
             batches: VecDeque::from(fields.list(|fields| {
                 Some(Produced {
                     first_sequence: fields.i32()?,

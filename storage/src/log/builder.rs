@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::batch::{
-    BatchError, CODEC_BITS, HEADER_BYTES, LENGTH_END, NO_PRODUCER_ID, TRANSACTIONAL,
+    BatchError, CODEC_BITS, CONTROL, HEADER_BYTES, LENGTH_END, NO_PRODUCER_ID, TRANSACTIONAL,
 };
 use super::compression::{Codec, compress};
 
@@ -22,7 +22,8 @@ pub struct BatchBuilder {
     base_timestamp: i64,
     max_timestamp: i64,
     producer: (i64, i16, i32),
-    transactional: bool,
+    /// Bits beside the codec's.
+    attributes: i16,
 }
 
 impl BatchBuilder {
@@ -34,7 +35,7 @@ impl BatchBuilder {
             base_timestamp: 0,
             max_timestamp: i64::MIN,
             producer: (NO_PRODUCER_ID, -1, -1),
-            transactional: false,
+            attributes: 0,
         }
     }
 
@@ -44,9 +45,16 @@ impl BatchBuilder {
         self
     }
 
-    /// Makes it part of its producer's transaction.
+    /// Makes it a batch of a transactional producer's open transaction.
     pub fn transactional(mut self) -> BatchBuilder {
-        self.transactional = true;
+        self.attributes |= TRANSACTIONAL;
+        self
+    }
+
+    /// Makes it a marker of a transaction's end; see [`super::control`].
+    pub(super) fn marker(mut self, id: i64, epoch: i16) -> BatchBuilder {
+        self.producer = (id, epoch, -1);
+        self.attributes |= TRANSACTIONAL | CONTROL;
         self
     }
 
@@ -110,14 +118,13 @@ impl BatchBuilder {
         let length = i32::try_from(HEADER_BYTES - LENGTH_END + body.len());
         let length = length.map_err(|_| BatchError::Length)?;
         let (producer_id, producer_epoch, base_sequence) = self.producer;
-        let attributes = self.codec.bits() | if self.transactional { TRANSACTIONAL } else { 0 };
         let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
         out.extend_from_slice(&0i64.to_be_bytes());
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&(-1i32).to_be_bytes());
         out.push(2);
         out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&attributes.to_be_bytes());
+        out.extend_from_slice(&(self.codec.bits() | self.attributes).to_be_bytes());
         out.extend_from_slice(&(self.count - 1).to_be_bytes());
         out.extend_from_slice(&self.base_timestamp.to_be_bytes());
         out.extend_from_slice(&self.max_timestamp.to_be_bytes());

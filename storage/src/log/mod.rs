@@ -12,6 +12,7 @@
 pub mod batch;
 mod builder;
 mod compression;
+pub mod control;
 mod index;
 mod producers;
 mod records;
@@ -19,6 +20,7 @@ mod retention;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -31,8 +33,11 @@ use crate::disk::Disk;
 use crate::error::{Error, ErrorCode};
 use crate::topics::{TopicConfig, kafka_uuid};
 use batch::{BatchHeader, RecordIter};
+use control::Marker;
 pub(crate) use producers::{Produced, Producer, Producers, Verdict};
 use segment::{Placed, Segment};
+pub use transactions::Aborted;
+use transactions::Transactions;
 
 /// Where partition directories stand.
 pub(crate) const LOG_DIR: &str = "log";
@@ -55,6 +60,7 @@ pub struct Partition {
     /// The directory has names, or a metadata file, that are not synced.
     dir_dirty: AtomicBool,
     deleted: AtomicBool,
+    transactions: Transactions,
 }
 
 /// The state that runs ahead of what is published.
@@ -81,6 +87,7 @@ impl Partition {
             end: AtomicI64::new(0),
             dir_dirty: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
+            transactions: Transactions::default(),
         }
     }
 
@@ -147,6 +154,7 @@ impl Partition {
                 segment.remove_files()?;
             }
         }
+        self.transactions.load(&*self.disk, &self.dir, &kept, end)?;
         *self.segments.write() = kept;
         self.dir_dirty.store(true, Ordering::Release);
         let mut assigned = self.assigned.lock();
@@ -156,6 +164,12 @@ impl Partition {
         self.high_watermark.store(end, Ordering::Release);
         self.end.store(end, Ordering::Release);
         Ok(())
+    }
+
+    /// What was known of producers at the checkpoint, their open transactions included.
+    pub(crate) fn restore_producers(&self, producers: Producers) {
+        self.transactions.restore(producers.open());
+        self.assigned.lock().producers = producers;
     }
 
     /// After the journal was replayed: removes the segments below the log start.
@@ -241,10 +255,18 @@ impl Partition {
         Ok(segment)
     }
 
-    /// Makes records below `end` visible.
-    pub(crate) fn publish(&self, end: i64) {
+    /// Makes a batch visible; `marker` if it is one.
+    pub(crate) fn publish(&self, batch: &BatchHeader, marker: Option<&Marker>) {
+        let end = batch.next_offset();
         debug_assert!(end >= self.high_watermark(), "a high watermark never goes back");
+        // In this order nobody sees a record below the last stable offset that is not decided.
+        if marker.is_none() {
+            self.transactions.on_publish(batch, None);
+        }
         self.high_watermark.store(end, Ordering::Release);
+        if marker.is_some() {
+            self.transactions.on_publish(batch, marker);
+        }
     }
 
     /// Moves the log start up and removes the segments that lie wholly below it.
@@ -276,6 +298,9 @@ impl Partition {
         for segment in gone {
             segment.remove_files()?;
         }
+        if let Some(first) = self.segments.read().first() {
+            self.transactions.forget_below(first.base_offset);
+        }
         Ok(())
     }
 
@@ -288,7 +313,9 @@ impl Partition {
                     segment.flush_index()?;
                 }
             }
-            if self.dir_dirty.swap(false, Ordering::AcqRel) {
+            let bases: Vec<i64> = segments.iter().map(|segment| segment.base_offset).collect();
+            let named = self.transactions.sync(&*self.disk, &self.dir, &bases)?;
+            if self.dir_dirty.swap(false, Ordering::AcqRel) || named {
                 let path = format!("{}/{METADATA}", self.dir);
                 let metadata = self.disk.open(&path, false);
                 metadata
@@ -325,9 +352,21 @@ impl Partition {
         self.high_watermark.load(Ordering::Acquire)
     }
 
-    /// Where `read_committed` stops. No transaction can be open yet.
+    /// Where `read_committed` stops: at the first record of the oldest open transaction.
     pub(crate) fn last_stable(&self) -> i64 {
-        self.high_watermark()
+        let high_watermark = self.high_watermark();
+        self.transactions.stable_below(high_watermark).max(self.log_start()).min(high_watermark)
+    }
+
+    /// Whether a transaction is open here, as assigned.
+    pub(crate) fn has_open_transaction(&self) -> bool {
+        self.assigned.lock().producers.open().next().is_some()
+    }
+
+    /// The aborted transactions with offsets in `from..to`, which must lie below the last stable
+    /// offset.
+    pub(crate) fn aborted(&self, from: i64, to: i64) -> Vec<Aborted> {
+        self.transactions.aborted(from, to)
     }
 
     pub(crate) fn log_start(&self) -> i64 {

@@ -6,12 +6,16 @@
 //! - else the sequence must follow the last one; it wraps from 2³¹−1 to 0
 //! - a new epoch begins at sequence 0; an older epoch is refused
 //! - of an unknown producer any sequence is taken: its state may have expired (KIP-360)
+//! - a transactional batch opens a transaction, a marker ends it; in between the producer writes
+//!   nothing else. A marker of a newer epoch begins that epoch: so what a client sent before it is
+//!   refused (KIP-890), and a repetition is never taken for a batch from before the end
 
 use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
 use super::batch::{BatchHeader, NO_PRODUCER_ID, sequence_after};
+use super::control::Marker;
 use crate::error::ErrorCode;
 
 /// Batches kept per producer: as many as a client may have in flight.
@@ -22,7 +26,11 @@ pub(crate) struct Producer {
     pub epoch: i16,
     /// When it appended last, by the broker's clock: records may be of any time.
     pub last_append_ms: i64,
-    /// Oldest first, never empty.
+    /// Of the newest marker; −1 before the first.
+    pub coordinator_epoch: i32,
+    /// The first offset of its open transaction.
+    pub open: Option<i64>,
+    /// Oldest first; empty after a marker began a new epoch.
     pub batches: VecDeque<Produced>,
 }
 
@@ -52,7 +60,10 @@ pub(crate) enum Verdict {
 impl Producers {
     pub(crate) fn check(&self, batch: &BatchHeader) -> Result<Verdict, ErrorCode> {
         if batch.producer_id == NO_PRODUCER_ID {
-            return Ok(Verdict::Append);
+            return match batch.is_transactional() {
+                true => Err(ErrorCode::InvalidRecord),
+                false => Ok(Verdict::Append),
+            };
         }
         // Ids below −1 mark batches that this node sealed itself; no client may pose as it.
         if batch.producer_id < 0 || batch.producer_epoch < 0 || batch.base_sequence < 0 {
@@ -63,6 +74,9 @@ impl Producers {
         };
         if batch.producer_epoch < producer.epoch {
             return Err(ErrorCode::InvalidProducerEpoch);
+        }
+        if producer.open.is_some() && !batch.is_transactional() {
+            return Err(ErrorCode::InvalidTxnState);
         }
         if batch.producer_epoch > producer.epoch {
             return match batch.base_sequence {
@@ -81,8 +95,46 @@ impl Producers {
             Some(last) if sequence_after(last.last_sequence, 1) != batch.base_sequence => {
                 Err(ErrorCode::OutOfOrderSequenceNumber)
             }
+            None if batch.base_sequence != 0 => Err(ErrorCode::OutOfOrderSequenceNumber),
             _ => Ok(Verdict::Append),
         }
+    }
+
+    /// Whether a marker may be written: it must not be of an older producer or coordinator.
+    pub(crate) fn check_marker(&self, marker: &Marker) -> Result<(), ErrorCode> {
+        match self.by_id.get(&marker.producer_id) {
+            Some(known) if marker.producer_epoch < known.epoch => {
+                Err(ErrorCode::InvalidProducerEpoch)
+            }
+            Some(known) if marker.coordinator_epoch < known.coordinator_epoch => {
+                Err(ErrorCode::TransactionCoordinatorFenced)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes note of a marker. Gives the first offset of the transaction it ended, if there was one.
+    pub(crate) fn on_marker(&mut self, marker: &Marker, now_ms: i64) -> Option<i64> {
+        let producer = self.entry(marker.producer_id, marker.producer_epoch, now_ms);
+        producer.coordinator_epoch = marker.coordinator_epoch;
+        producer.open.take()
+    }
+
+    /// The producer, in this epoch, heard of now.
+    fn entry(&mut self, id: i64, epoch: i16, now_ms: i64) -> &mut Producer {
+        let producer = self.by_id.entry(id).or_insert_with(|| Producer {
+            epoch,
+            last_append_ms: now_ms,
+            coordinator_epoch: -1,
+            open: None,
+            batches: VecDeque::new(),
+        });
+        if producer.epoch != epoch {
+            producer.epoch = epoch;
+            producer.batches.clear();
+        }
+        producer.last_append_ms = now_ms;
+        producer
     }
 
     /// Takes note of an appended batch; `batch` has its final offset.
@@ -91,19 +143,13 @@ impl Producers {
         if batch.producer_id < 0 {
             return;
         }
-        let producer = self.by_id.entry(batch.producer_id).or_insert_with(|| Producer {
-            epoch: batch.producer_epoch,
-            last_append_ms: now_ms,
-            batches: VecDeque::with_capacity(WINDOW),
-        });
-        if producer.epoch != batch.producer_epoch {
-            producer.epoch = batch.producer_epoch;
-            producer.batches.clear();
+        let producer = self.entry(batch.producer_id, batch.producer_epoch, now_ms);
+        if batch.is_transactional() {
+            producer.open.get_or_insert(batch.base_offset);
         }
         if producer.batches.len() == WINDOW {
             producer.batches.pop_front();
         }
-        producer.last_append_ms = now_ms;
         producer.batches.push_back(Produced {
             first_sequence: batch.base_sequence,
             last_sequence: batch.last_sequence(),
@@ -112,9 +158,21 @@ impl Producers {
         });
     }
 
-    /// Forgets producers that appended nothing since `oldest`.
+    /// Forgets producers that appended nothing since `oldest`; never one whose transaction is open,
+    /// whose end could not be found any more (KAFKA-9144).
     pub(crate) fn expire(&mut self, oldest: i64) {
-        self.by_id.retain(|_, producer| producer.last_append_ms >= oldest);
+        let keeps = |producer: &Producer| producer.open.is_some();
+        self.by_id.retain(|_, producer| producer.last_append_ms >= oldest || keeps(producer));
+    }
+
+    /// The open transactions: producer id and first offset.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.by_id.iter().filter_map(|(id, producer)| Some((*id, producer.open?)))
+    }
+
+    /// The first offset of a producer's open transaction.
+    pub(crate) fn open_since(&self, id: i64) -> Option<i64> {
+        self.by_id.get(&id)?.open
     }
 
     /// By id, so that a snapshot is the same each time.

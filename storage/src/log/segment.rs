@@ -58,7 +58,7 @@ impl Segment {
         let segment = Segment::open(disk, dir, base_offset, now_ms, index_interval)?;
         segment.cut(0)?;
         // Leftovers of a segment of the same name must not be taken for its indexes.
-        for suffix in ["index", "timeindex"] {
+        for suffix in ["index", "timeindex", super::transactions::SUFFIX] {
             let _ = disk.remove(&segment.path(suffix));
         }
         *segment.index.lock() = Some(Index::default());
@@ -179,7 +179,7 @@ impl Segment {
     pub(super) fn remove_files(&self) -> Result<(), Error> {
         let mut index = self.index.lock();
         *index = None;
-        for suffix in ["log", "index", "timeindex"] {
+        for suffix in ["log", "index", "timeindex", super::transactions::SUFFIX] {
             let path = self.path(suffix);
             match self.disk.remove(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
