@@ -18,8 +18,7 @@ use uuid::Uuid;
 
 use super::topics::new_topic;
 use super::{
-    AppRecord, Broker, Chores, Commit, Part, Recovered, SealRecord, Ticket, Wakes,
-    Wholes, Writer,
+    AppRecord, Broker, Chores, Commit, Part, Recovered, SealRecord, Ticket, Wakes, Wholes, Writer,
 };
 use crate::config::StorageConfig;
 use crate::disk::Disk;
