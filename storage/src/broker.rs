@@ -17,11 +17,12 @@
 //!
 //! Files: `append.rs` clients' batches, `facts.rs` seals and facts of the layers above, `topics.rs`
 //! topic changes, `transactions.rs` the ends of transactions, `wholes.rs` what no cut may split,
-//! `reads.rs`, `commit.rs` the committer, `checkpoint.rs`, `recovery.rs`.
+//! `reads.rs`, `commit.rs` the committer, `checkpoint.rs`, `compaction.rs`, `recovery.rs`.
 
 mod append;
 mod checkpoint;
 mod commit;
+mod compaction;
 mod facts;
 mod reads;
 mod recovery;
@@ -111,7 +112,8 @@ pub struct Appended {
 #[derive(Debug, Clone)]
 pub struct Read {
     pub records: Bytes,
-    /// One past the last record in `records`; the asked offset if there are none.
+    /// Where to read on: past the last offset of `records`; without records, the first offset from the
+    /// asked one on that may hold some (compaction leaves gaps).
     pub next_offset: i64,
     pub high_watermark: i64,
     pub last_stable_offset: i64,

@@ -24,6 +24,12 @@ pub struct StorageConfig {
     pub pending_bytes_max: usize,
     /// How often retention is looked at.
     pub retention_check_ms: i64,
+    /// How often compaction looks for a partition with enough to do (Kafka's
+    /// `log.cleaner.backoff.ms`).
+    pub compaction_check_ms: i64,
+    /// Distinct keys that one compaction remembers: bounds its memory, at up to 50 bytes each. What
+    /// it cannot remember waits for the next one.
+    pub compaction_keys_max: usize,
     /// An idle producer id is forgotten after this time (Kafka: one day).
     pub producer_expiry_ms: i64,
     /// Bounds the memory of topics and the number of open files.
@@ -38,6 +44,8 @@ impl Default for StorageConfig {
             checkpoint_bytes: 64 << 20,
             pending_bytes_max: 128 << 20,
             retention_check_ms: 300_000,
+            compaction_check_ms: 15_000,
+            compaction_keys_max: 1_800_000,
             producer_expiry_ms: 86_400_000,
             partitions_max: 100_000,
         }

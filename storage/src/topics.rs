@@ -144,6 +144,18 @@ pub struct TopicConfig {
     pub retention_bytes: i64,
     pub segment_bytes: u64,
     pub segment_ms: i64,
+    /// A segment is begun up to this much earlier, so that not all partitions begin one at once.
+    pub segment_jitter_ms: i64,
+    /// How long the files of a removed segment stay, under another name.
+    pub file_delete_delay_ms: i64,
+    /// How long compaction keeps a tombstone or a transaction marker that it could drop.
+    pub delete_retention_ms: i64,
+    /// Compaction leaves younger records alone.
+    pub min_compaction_lag_ms: i64,
+    /// Compaction does not wait for the dirty ratio longer than this.
+    pub max_compaction_lag_ms: i64,
+    /// Share of bytes not yet compacted that starts a compaction.
+    pub min_cleanable_dirty_ratio: f64,
     pub index_interval_bytes: u32,
     pub max_message_bytes: u32,
     /// Timestamps are given by the broker at append.
@@ -427,6 +439,15 @@ impl TopicConfig {
             retention_bytes: number("retention.bytes"),
             segment_bytes: number("segment.bytes") as u64,
             segment_ms: number("segment.ms"),
+            segment_jitter_ms: number("segment.jitter.ms"),
+            file_delete_delay_ms: number("file.delete.delay.ms"),
+            delete_retention_ms: number("delete.retention.ms"),
+            min_compaction_lag_ms: number("min.compaction.lag.ms"),
+            max_compaction_lag_ms: number("max.compaction.lag.ms"),
+            min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio")
+                .trim()
+                .parse()
+                .unwrap_or_default(),
             index_interval_bytes: number("index.interval.bytes") as u32,
             max_message_bytes: number("max.message.bytes") as u32,
             log_append_time: text("message.timestamp.type") == "LogAppendTime",

@@ -41,6 +41,7 @@ impl Broker {
         }
         self.disk.sync_dir(LOG_DIR).map_err(Error::io("sync the log's directory"))?;
         snapshot.write(&*self.disk)?;
+        self.on_checkpoint(&snapshot);
         let kept_bytes = {
             let mut writer = self.writer.lock();
             writer.journal.recycle(snapshot.lsn, low_water)?;
@@ -52,6 +53,17 @@ impl Broker {
         }
         tracing::debug!(lsn = snapshot.lsn, kept_bytes, "checkpoint written");
         Ok(())
+    }
+
+    /// Tells the partitions what of them is durable in the segments.
+    fn on_checkpoint(&self, snapshot: &Snapshot) {
+        let topics = self.topics.read();
+        for state in &snapshot.topics {
+            let Some(topic) = topics.by_id(&state.fact.topic) else { continue };
+            for (partition, state) in topic.partitions.iter().zip(&state.partitions) {
+                partition.on_checkpoint(state.end);
+            }
+        }
     }
 
     /// Says that no seal before `ticket` is needed any more: the state it carries is durable

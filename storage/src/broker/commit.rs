@@ -20,7 +20,7 @@ use crate::topics::{Topic, TopicConfig};
 /// Small batches of one partition are gathered up to here and written at once.
 const GATHER_BYTES: usize = 1 << 20;
 /// How often the second thread looks around without being asked.
-const CHORES_EVERY: Duration = Duration::from_secs(1);
+pub(super) const CHORES_EVERY: Duration = Duration::from_secs(1);
 
 /// What a journal record does once it is durable.
 pub(super) enum Effect {
@@ -50,15 +50,19 @@ pub(super) struct Appending {
 }
 
 impl Broker {
-    /// Commits until [`Broker::shut_down`], then checkpoints and returns. Keeps a second thread of
-    /// its own for checkpoints and retention. To be run on one thread, which it blocks.
+    /// Commits until [`Broker::shut_down`], then checkpoints and returns. Keeps two threads of
+    /// its own: for checkpoints and retention, and for compaction. To be run on one thread, which it blocks.
     pub fn run_committer(&self, clock: &dyn Clock) -> Result<(), Error> {
         std::thread::scope(|scope| {
             let chores = scope.spawn(|| self.run_chores(clock));
+            let compaction = scope.spawn(|| self.run_compaction(clock));
             let committed = self.commit_until_stopped(clock);
             self.shut_down();
             if chores.join().is_err() {
                 self.stop("the thread for checkpoints and retention panicked");
+            }
+            if compaction.join().is_err() {
+                self.stop("the thread for compaction panicked");
             }
             committed
         })?;

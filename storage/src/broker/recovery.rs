@@ -16,6 +16,7 @@ use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, RwLock};
 use uuid::Uuid;
 
+use super::compaction::{OFFSETS_FILE, read_compacted};
 use super::topics::new_topic;
 use super::{
     AppRecord, Broker, Chores, Commit, Part, Recovered, SealRecord, Ticket, Wakes, Wholes, Writer,
@@ -125,6 +126,7 @@ fn roll_forward(
         facts.snapshot.wholes = rest.wholes;
     }
     facts.finish_topics(&topics, now_ms)?;
+    read_compacted(&**disk, &topics);
     Ok((facts, topics, replayed))
 }
 
@@ -245,7 +247,7 @@ impl Facts {
         }
         for name in disk.list(LOG_DIR).map_err(Error::io("list the log"))? {
             let dir = format!("{LOG_DIR}/{name}");
-            if owned.contains(&dir) || name.ends_with("-stray") {
+            if owned.contains(&dir) || name.ends_with("-stray") || name.starts_with(OFFSETS_FILE) {
                 continue;
             }
             if name.ends_with("-delete") || self.is_of_deleted(disk, &dir) {

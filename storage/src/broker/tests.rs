@@ -1,6 +1,7 @@
 //! The broker as its callers see it, on a disk in memory.
 
 mod behaviour;
+mod compaction;
 mod crash;
 mod damage;
 mod real;

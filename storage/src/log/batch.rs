@@ -12,7 +12,10 @@
 //!
 //! The checksum (CRC-32C) covers byte 21 to the end, so base offset and leader epoch are patched
 //! without touching it. Attributes: bits 0–2 codec, 3 LogAppendTime, 4 transactional, 5 control,
-//! 6 delete horizon. Nothing here allocates or trusts a length before the bytes behind it are there.
+//! 6 delete horizon (the base timestamp is then the time from which tombstones and markers may go).
+//!
+//! A client's batch holds a record for each of its offsets. Compaction takes records away and keeps the
+//! offsets: a stored batch may hold fewer, or none. Nothing here allocates or trusts a length before the bytes behind it are there.
 
 use crate::error::ErrorCode;
 
@@ -34,6 +37,7 @@ pub(super) const CODEC_BITS: i16 = 0x07;
 pub(super) const LOG_APPEND_TIME: i16 = 0x08;
 pub(super) const TRANSACTIONAL: i16 = 0x10;
 pub(super) const CONTROL: i16 = 0x20;
+pub(super) const DELETE_HORIZON: i16 = 0x40;
 
 /// The fields of a batch header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,16 +131,26 @@ impl BatchHeader {
         }))
     }
 
-    /// Reads and checks the whole batch at the start of `bytes`: format, length, checksum, and that
-    /// record count and offsets agree.
+    /// Reads and checks a whole new batch at the start of `bytes`: format, length, checksum, and that
+    /// there is a record for each offset.
     pub fn verify(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+        let header = BatchHeader::verify_stored(bytes)?;
+        match header.record_count >= 1 && header.record_count - 1 == header.last_offset_delta {
+            true => Ok(header),
+            false => Err(BatchError::Count),
+        }
+    }
+
+    /// As [`BatchHeader::verify`], for a batch that compaction may have been at: it may hold fewer
+    /// records than offsets.
+    pub fn verify_stored(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
         let header = BatchHeader::parse(bytes)?;
         let body = bytes.get(CRC_FROM..header.total_bytes).ok_or(BatchError::Short)?;
         if crc_fast::crc32_iscsi(body) != header.crc {
             return Err(BatchError::Crc);
         }
         let last_delta = header.last_offset_delta;
-        if header.record_count < 1 || last_delta < 0 || header.record_count - 1 != last_delta {
+        if last_delta < 0 || header.record_count < 0 || header.record_count - 1 > last_delta {
             return Err(BatchError::Count);
         }
         header.codec()?;
@@ -166,6 +180,12 @@ impl BatchHeader {
 
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL != 0
+    }
+
+    /// From when on compaction may drop the batch's tombstones or marker; `None` when it has not
+    /// seen them yet.
+    pub fn delete_horizon(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 
     /// The last sequence number of an idempotent producer's batch; wraps from 2³¹−1 to 0.

@@ -162,12 +162,12 @@ fn zigzag(value: i64) -> u64 {
 }
 
 /// Bytes of a varint or varlong: both are the same encoding.
-fn varlong_bytes(value: i64) -> usize {
+pub(super) fn varlong_bytes(value: i64) -> usize {
     let bits = 64 - (zigzag(value) | 1).leading_zeros() as usize;
     bits.div_ceil(7)
 }
 
-fn put_varlong(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_varlong(out: &mut Vec<u8>, value: i64) {
     let mut rest = zigzag(value);
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);

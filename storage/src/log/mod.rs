@@ -11,6 +11,7 @@
 
 pub mod batch;
 mod builder;
+mod compaction;
 mod compression;
 pub mod control;
 mod index;
@@ -61,6 +62,15 @@ pub struct Partition {
     dir_dirty: AtomicBool,
     deleted: AtomicBool,
     transactions: Transactions,
+    /// Records below it are durable in the segments: a restart takes them from there.
+    checkpointed: AtomicI64,
+    /// Compaction has seen the records below it.
+    compacted_to: AtomicI64,
+    /// Held by whoever replaces or removes segment files, one at a time; never by the committer.
+    upkeep: Mutex<()>,
+    /// Held for a moment while names in the directory are changed by anyone but the committer, and by
+    /// it when the topic is deleted: what stands there afterwards may be a later topic's.
+    names: Mutex<()>,
 }
 
 /// The state that runs ahead of what is published.
@@ -88,7 +98,20 @@ impl Partition {
             dir_dirty: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             transactions: Transactions::default(),
+            checkpointed: AtomicI64::new(0),
+            compacted_to: AtomicI64::new(0),
+            upkeep: Mutex::default(),
+            names: Mutex::default(),
         }
+    }
+
+    /// Its directory, below the data directory.
+    pub(crate) fn dir(&self) -> &str {
+        &self.dir
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
     }
 
     pub(crate) fn dir_name(topic: &str, partition: i32) -> String {
@@ -133,6 +156,7 @@ impl Partition {
             self.disk.remove_dir(&self.dir).map_err(Error::io(action))?;
             self.create_files()?;
         }
+        self.settle_swaps()?;
         let mut kept = Vec::new();
         for base_offset in self.base_offsets()? {
             let interval = config.index_interval_bytes;
@@ -163,6 +187,7 @@ impl Partition {
         self.log_start.store(start, Ordering::Release);
         self.high_watermark.store(end, Ordering::Release);
         self.end.store(end, Ordering::Release);
+        self.checkpointed.store(end, Ordering::Release);
         Ok(())
     }
 
@@ -170,6 +195,22 @@ impl Partition {
     pub(crate) fn restore_producers(&self, producers: Producers) {
         self.transactions.restore(producers.open());
         self.assigned.lock().producers = producers;
+    }
+
+    /// Records below `end` are durable in the segments, and a snapshot says so.
+    pub(crate) fn on_checkpoint(&self, end: i64) {
+        self.checkpointed.fetch_max(end, Ordering::AcqRel);
+    }
+
+    /// Where compaction goes on. What is not known is compacted again.
+    pub(crate) fn compacted_to(&self) -> i64 {
+        self.compacted_to.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_compacted_to(&self, offset: i64) {
+        if offset <= self.high_watermark() {
+            self.compacted_to.store(offset, Ordering::Release);
+        }
     }
 
     /// After the journal was replayed: removes the segments below the log start.
@@ -336,6 +377,7 @@ impl Partition {
 
     /// Takes the files away. Readers that have a segment open go on reading it.
     pub(crate) fn remove_files(&self) -> Result<(), Error> {
+        let _names = self.names.lock();
         self.deleted.store(true, Ordering::Release);
         let aside = format!("{LOG_DIR}/{}.{}-delete", self.at.topic.simple(), self.at.partition);
         let action = format!("remove {}", self.dir);
@@ -377,7 +419,8 @@ impl Partition {
         self.segments.read().iter().map(|segment| segment.bytes()).sum()
     }
 
-    /// Whole batches from the one with `offset` on, below `end`, and the offset after them.
+    /// Whole batches from the one with `offset` on, below `end`, and where to read on: after them, or
+    /// at `end` when compaction left nothing before it.
     pub(crate) fn read(
         &self,
         offset: i64,
@@ -389,7 +432,9 @@ impl Partition {
         }
         let mut search = offset;
         while search < end {
-            let Some((segment, next_base)) = self.segment_at(search) else { break };
+            let Some((segment, next_base)) = self.segment_at(search) else {
+                return Ok((Bytes::new(), offset));
+            };
             let found = segment.read_batches(offset, end, max_bytes).map_err(|e| {
                 tracing::error!(dir = %self.dir, error = %e, "read failed");
                 ErrorCode::KafkaStorageError
@@ -400,7 +445,7 @@ impl Partition {
                 (None, None) => break,
             }
         }
-        Ok((Bytes::new(), offset))
+        Ok((Bytes::new(), offset.max(end)))
     }
 
     /// The segment that may hold the offset, and where the next one begins.

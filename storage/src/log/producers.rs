@@ -44,10 +44,27 @@ pub(crate) struct Produced {
     pub lsn: u64,
 }
 
+impl Produced {
+    /// The offset of its last record. Sequences wrap from 2³¹−1 to 0.
+    pub(crate) fn last_offset(&self) -> i64 {
+        let more =
+            (i64::from(self.last_sequence) - i64::from(self.first_sequence)).rem_euclid(1 << 31);
+        self.base_offset + more
+    }
+}
+
 /// The producers of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
     by_id: HashMap<i64, Producer>,
+}
+
+/// Where a producer stopped: what compaction must keep of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastOfProducer {
+    pub epoch: i16,
+    /// The last offset of its last batch; `None` when only a marker of it is known.
+    pub last_offset: Option<i64>,
 }
 
 /// What to do with a batch.
@@ -173,6 +190,15 @@ impl Producers {
     /// The first offset of a producer's open transaction.
     pub(crate) fn open_since(&self, id: i64) -> Option<i64> {
         self.by_id.get(&id)?.open
+    }
+
+    /// Where each active producer stopped.
+    pub(crate) fn lasts(&self) -> HashMap<i64, LastOfProducer> {
+        let last = |producer: &Producer| LastOfProducer {
+            epoch: producer.epoch,
+            last_offset: producer.batches.back().map(Produced::last_offset),
+        };
+        self.by_id.iter().map(|(id, producer)| (*id, last(producer))).collect()
     }
 
     /// By id, so that a snapshot is the same each time.

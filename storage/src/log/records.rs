@@ -17,6 +17,9 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     headers: &'a [u8],
     header_count: u32,
+    /// The whole record, and what follows its timestamp delta: for who writes it again.
+    pub(super) raw: &'a [u8],
+    pub(super) after_time: &'a [u8],
 }
 
 impl<'a> Record<'a> {
@@ -55,10 +58,13 @@ impl<'a> RecordIter<'a> {
     }
 
     fn read(&mut self) -> Option<Record<'a>> {
+        let before = self.rest.bytes;
         let length = self.rest.varint()?;
         let mut body = Reader { bytes: self.rest.take(usize::try_from(length).ok()?)? };
+        let raw = &before[..before.len() - self.rest.bytes.len()];
         let _attributes = body.take(1)?;
         let timestamp_delta = body.varlong()?;
+        let after_time = body.bytes;
         let offset_delta = body.varint()?;
         let key = body.nullable()?;
         let value = body.nullable()?;
@@ -75,7 +81,7 @@ impl<'a> RecordIter<'a> {
             false => self.header.base_timestamp.wrapping_add(timestamp_delta),
         };
         let offset = self.header.base_offset.wrapping_add(i64::from(offset_delta));
-        Some(Record { offset, timestamp, key, value, headers, header_count })
+        Some(Record { offset, timestamp, key, value, headers, header_count, raw, after_time })
     }
 }
 

@@ -5,7 +5,7 @@
 //! is first needed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -33,6 +33,10 @@ pub(super) struct Segment {
     pub created_ms: i64,
     index: Mutex<Option<Index>>,
     index_interval: u32,
+    /// The files of this name belong to another segment now, or to none. Set and asked with `index`.
+    retired: AtomicBool,
+    /// See [`Segment::first_timestamp`]; `i64::MIN`: not known.
+    first_timestamp: AtomicI64,
 }
 
 /// A batch's place in a segment.
@@ -61,7 +65,7 @@ impl Segment {
         for suffix in ["index", "timeindex", super::transactions::SUFFIX] {
             let _ = disk.remove(&segment.path(suffix));
         }
-        *segment.index.lock() = Some(Index::default());
+        segment.begin_index();
         Ok(segment)
     }
 
@@ -73,7 +77,19 @@ impl Segment {
         now_ms: i64,
         index_interval: u32,
     ) -> Result<Segment, Error> {
-        let path = format!("{dir}/{}", file_name(base_offset, "log"));
+        Segment::open_as(disk, dir, base_offset, "log", now_ms, index_interval)
+    }
+
+    /// Opens a segment whose log stands under a passing name. It takes its own in the end.
+    pub(super) fn open_as(
+        disk: &Arc<dyn Disk>,
+        dir: &Arc<str>,
+        base_offset: i64,
+        suffix: &str,
+        now_ms: i64,
+        index_interval: u32,
+    ) -> Result<Segment, Error> {
+        let path = format!("{dir}/{}", file_name(base_offset, suffix));
         let file = disk.open(&path, true).map_err(Error::io(format!("open {path}")))?;
         let bytes = file.len().map_err(Error::io(format!("measure {path}")))?;
         Ok(Segment {
@@ -86,7 +102,25 @@ impl Segment {
             created_ms: now_ms,
             index: Mutex::new(None),
             index_interval,
+            retired: AtomicBool::new(false),
+            first_timestamp: AtomicI64::new(i64::MIN),
         })
+    }
+
+    /// An empty segment has an empty index: nothing is to be read for it.
+    pub(super) fn begin_index(&self) {
+        *self.index.lock() = Some(Index::default());
+    }
+
+    pub(super) fn index_interval(&self) -> u32 {
+        self.index_interval
+    }
+
+    /// From now on its files are left alone: its name is about to be another segment's. It can be
+    /// read on.
+    pub(super) fn retire(&self) {
+        let _index = self.index.lock();
+        self.retired.store(true, Ordering::Release);
     }
 
     pub(super) fn path(&self, suffix: &str) -> String {
@@ -154,8 +188,8 @@ impl Segment {
         // Held while writing, so that the files of a removed segment are not made again.
         let mut index = self.index.lock();
         let parts = match index.as_mut() {
-            Some(index) => index.take_unflushed(),
-            None => return Ok(()),
+            Some(index) if !self.retired.load(Ordering::Acquire) => index.take_unflushed(),
+            _ => return Ok(()),
         };
         for (suffix, (place, bytes)) in ["index", "timeindex"].into_iter().zip(parts) {
             let path = self.path(suffix);
@@ -215,6 +249,9 @@ impl Segment {
 
     /// The index as its files have it; `None` when they are missing or cannot be true.
     fn stored_index(&self) -> Option<Index> {
+        if self.retired.load(Ordering::Acquire) {
+            return None;
+        }
         let read = |suffix: &str| -> Option<Vec<u8>> {
             let file = self.disk.open(&self.path(suffix), false).ok()?;
             file.read_at(0, file.len().ok()? as usize).ok()
@@ -292,6 +329,69 @@ impl Segment {
             position += header.total_bytes as u64;
         }
         Ok(())
+    }
+
+    /// Visits whole batches from `position` on, each with its checksum checked, until `visit` says
+    /// false or the log ends.
+    pub(super) fn walk(
+        &self,
+        mut position: u64,
+        mut visit: impl FnMut(&Placed, &[u8]) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let end = self.bytes();
+        let mut want = SCAN_BYTES;
+        while position < end {
+            let window = self.read(position, want.min((end - position) as usize))?;
+            let mut at = 0;
+            want = SCAN_BYTES;
+            while at < window.len() {
+                let here = position + at as u64;
+                let damaged = |reason: String| Error::corrupt(self.path("log"), here, reason);
+                let rest = &window[at..];
+                let is_all = here + rest.len() as u64 == end;
+                let header = match BatchHeader::parse(rest) {
+                    Ok(header) => header,
+                    Err(_) if rest.len() < HEADER_BYTES && !is_all => break,
+                    Err(e) => return Err(damaged(e.to_string())),
+                };
+                let belongs = header.base_offset >= self.base_offset;
+                if !belongs || header.total_bytes as u64 > end - here {
+                    return Err(damaged("a batch does not belong here".into()));
+                }
+                let Some(batch) = rest.get(..header.total_bytes) else {
+                    want = SCAN_BYTES.max(header.total_bytes);
+                    break;
+                };
+                BatchHeader::verify_stored(batch).map_err(|e| damaged(e.to_string()))?;
+                if !visit(&Placed { header, position: here }, batch)? {
+                    return Ok(());
+                }
+                at += header.total_bytes;
+            }
+            if at == 0 && want == SCAN_BYTES {
+                return Err(Error::corrupt(
+                    self.path("log"),
+                    position,
+                    "the log cannot be read on",
+                ));
+            }
+            position += at as u64;
+        }
+        Ok(())
+    }
+
+    /// The largest timestamp of the first batch; −1 when there is none.
+    pub(super) fn first_timestamp(&self) -> Result<i64, Error> {
+        let known = self.first_timestamp.load(Ordering::Relaxed);
+        if known != i64::MIN || self.bytes() == 0 {
+            return Ok(known.max(-1));
+        }
+        let header = self.read(0, HEADER_BYTES)?;
+        let damaged =
+            |e: super::batch::BatchError| Error::corrupt(self.path("log"), 0, e.to_string());
+        let first = BatchHeader::parse(&header).map_err(damaged)?.max_timestamp.max(-1);
+        self.first_timestamp.store(first, Ordering::Relaxed);
+        Ok(first)
     }
 
     pub(super) fn read(&self, position: u64, len: usize) -> Result<Vec<u8>, Error> {

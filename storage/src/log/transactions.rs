@@ -14,6 +14,8 @@
 //! Invariants: the last stable offset never goes back; when it passes a marker, the marker's entry
 //! is already there. A file that cannot be true is made again from the segments.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -165,6 +167,18 @@ impl Transactions {
         let gone = state.aborted.partition_point(|entry| entry.last_offset < base_offset);
         state.aborted.drain(..gone);
         state.stored.retain(|base, _| *base >= base_offset);
+    }
+
+    /// Compaction made one segment of those in `of`, and removed their files.
+    pub(super) fn on_merge(&self, of: Range<i64>) {
+        self.state.lock().stored.retain(|base, _| !of.contains(base));
+    }
+
+    /// Forgets aborted transactions, by the offsets of their markers: their data is gone for long.
+    pub(super) fn forget(&self, markers: &BTreeSet<i64>) {
+        if !markers.is_empty() {
+            self.state.lock().aborted.retain(|entry| !markers.contains(&entry.last_offset));
+        }
     }
 
     /// Brings the files up to date and makes them durable. `bases` are the segments' base offsets.
