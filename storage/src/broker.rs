@@ -220,6 +220,8 @@ struct Commit {
     partitions: usize,
     app: Vec<AppRecord>,
     groups: BTreeMap<Bytes, Bytes>,
+    /// What topics have unless they set it themselves, where it is not Kafka's default.
+    topic_defaults: BTreeMap<String, String>,
     last_epoch: u64,
     /// As assigned: what is not yet published is above every last stable offset.
     wholes: Wholes,
@@ -276,6 +278,11 @@ impl Broker {
             }
             self.published.wait(&mut commit);
         }
+    }
+
+    /// What this node was started with.
+    pub fn durability(&self) -> Durability {
+        self.config.durability
     }
 
     /// Wakes requests that wait for `key`.

@@ -17,6 +17,7 @@ pub mod error;
 pub mod journal;
 pub mod kafka;
 pub mod log;
+mod setting;
 pub mod topics;
 
 pub use broker::{

@@ -13,6 +13,8 @@ use crate::config::Durability;
 use crate::error::{ErrorCode, Refused};
 use crate::log::Partition;
 use crate::log::batch::Codec;
+pub use crate::setting::ConfigType;
+use crate::setting::check_value;
 
 /// One topic, as it is between two changes.
 #[derive(Clone)]
@@ -73,23 +75,22 @@ impl Topics {
 pub fn check_name(name: &str) -> Result<(), Refused> {
     let refuse = |message: String| Err(Refused::new(ErrorCode::InvalidTopicException, message));
     match name {
-        "" => return refuse("the topic name is empty".into()),
-        "." | ".." => return refuse(format!("the topic name cannot be \"{name}\"")),
+        "" => return refuse("Topic name is invalid: the empty string is not allowed".into()),
+        "." | ".." => return refuse(format!("Topic name is invalid: '{name}' is not allowed")),
         _ => {}
     }
     if name.len() > 249 {
         return refuse(format!(
-            "the topic name has {} characters, at most 249 are legal",
-            name.len()
+            "Topic name is invalid: the length of '{name}' is longer than the max allowed length 249"
         ));
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    match name.chars().find(|c| !legal(*c)) {
-        Some(c) => refuse(format!(
-            "the topic name holds {c:?}; legal are ASCII letters, digits, '.', '_' and '-'"
-        )),
-        None => Ok(()),
+    if !name.chars().all(legal) {
+        return refuse(format!(
+            "Topic name is invalid: '{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+        ));
     }
+    Ok(())
 }
 
 /// Metrics of the Kafka world replace `.` by `_`; two names that differ only there collide.
@@ -107,18 +108,6 @@ pub fn kafka_uuid(id: Uuid) -> String {
         _ => (bits >> (122 - 6 * i)) & 0x3f,
     };
     (0..22).map(|i| char::from(DIGITS[digit(i) as usize])).collect()
-}
-
-/// How the type of a setting is reported by DescribeConfigs (Kafka `ConfigDef.Type` ids there).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i8)]
-pub enum ConfigType {
-    Boolean = 1,
-    Text = 2,
-    Int = 3,
-    Long = 5,
-    Double = 6,
-    List = 7,
 }
 
 /// One topic setting as DescribeConfigs shows it.
@@ -208,7 +197,7 @@ const KNOWN: &[Known] = &[
         "cleanup.policy",
         List,
         "delete",
-        ListOf(&["delete", "compact"]),
+        ListOf(&["compact", "delete"]),
         "delete old segments, compact by key, or both",
     ),
     known(
@@ -229,7 +218,7 @@ const KNOWN: &[Known] = &[
         "compression.type",
         Text,
         "producer",
-        OneOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
+        OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
         "producer: batches are kept as sent; else the broker compresses them so",
     ),
     known(
@@ -367,12 +356,20 @@ const KNOWN: &[Known] = &[
     ),
     known("preallocate", Boolean, "false", Bool, "accepted; the journal is preallocated"),
     known(
-        "remote.storage.enable",
+        "remote.log.copy.disable",
         Boolean,
         "false",
-        OneOf(&["false"]),
-        "there is no remote storage",
+        Bool,
+        "accepted; there is no remote storage",
     ),
+    known(
+        "remote.log.delete.on.disable",
+        Boolean,
+        "false",
+        Bool,
+        "accepted; there is no remote storage",
+    ),
+    known("remote.storage.enable", Boolean, "false", Bool, "there is no remote storage"),
     known("retention.bytes", Long, "-1", Between(-1, i64::MAX), "largest size of a partition"),
     known("retention.ms", Long, "604800000", Between(-1, i64::MAX), "how long records are kept"),
     known(
@@ -416,21 +413,38 @@ impl TopicConfig {
     /// Checks what was set; the rest gets Kafka's defaults. An unknown name or an illegal value is
     /// `INVALID_CONFIG`.
     pub fn new(set: BTreeMap<String, String>) -> Result<TopicConfig, Refused> {
+        TopicConfig::with_defaults(set, &BTreeMap::new())
+    }
+
+    /// As [`TopicConfig::new`], with these defaults in place of Kafka's: what the cluster or the
+    /// broker was told (under the topic settings' names).
+    pub fn with_defaults(
+        set: BTreeMap<String, String>,
+        defaults: &BTreeMap<String, String>,
+    ) -> Result<TopicConfig, Refused> {
+        let invalid = |message: String| Refused::new(ErrorCode::InvalidConfig, message);
         for (name, value) in &set {
-            let known = KNOWN.iter().find(|known| known.name == name).ok_or_else(|| {
-                Refused::new(ErrorCode::InvalidConfig, format!("unknown topic config name: {name}"))
-            })?;
-            known.check.accepts(value).map_err(|expected| {
-                Refused::new(
-                    ErrorCode::InvalidConfig,
-                    format!("invalid value {value:?} for {name}: must be {expected}"),
-                )
-            })?;
+            let known = KNOWN.iter().find(|known| known.name == name);
+            let known =
+                known.ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))?;
+            if known.name == "remote.storage.enable" && value.trim() == "true" {
+                return Err(invalid(
+                    "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.".into(),
+                ));
+            }
+            known.accepts(value).map_err(invalid)?;
         }
         let text = |name: &str| -> &str {
-            set.get(name).map(String::as_str).unwrap_or_else(|| default_of(name))
+            let value = set.get(name).or_else(|| defaults.get(name));
+            value.map_or_else(|| default_of(name), |value| value.trim())
         };
         let number = |name: &str| -> i64 { text(name).trim().parse().unwrap_or(0) };
+        let (min_lag, max_lag) = (number("min.compaction.lag.ms"), number("max.compaction.lag.ms"));
+        if min_lag > max_lag {
+            return Err(invalid(format!(
+                "conflict topic config setting min.compaction.lag.ms ({min_lag}) > max.compaction.lag.ms ({max_lag})"
+            )));
+        }
         let policies = text("cleanup.policy").split(',').map(str::trim).collect::<Vec<_>>();
         Ok(TopicConfig {
             cleanup_delete: policies.contains(&"delete"),
@@ -498,34 +512,16 @@ fn default_of(name: &str) -> &'static str {
     KNOWN.iter().find(|known| known.name == name).map_or("", |known| known.default)
 }
 
-impl Check {
-    /// On refusal, what is expected.
+impl Known {
+    /// On refusal, Kafka's words.
     fn accepts(&self, value: &str) -> Result<(), String> {
-        let value = value.trim();
-        match self {
-            Any => Ok(()),
-            Bool => match value.to_ascii_lowercase().as_str() {
-                "true" | "false" => Ok(()),
-                _ => Err("true or false".into()),
-            },
-            Between(low, high) => match value.parse::<i64>() {
-                Ok(number) if (*low..=*high).contains(&number) => Ok(()),
-                _ => Err(format!("a whole number from {low} to {high}")),
-            },
-            Fraction => match value.parse::<f64>() {
-                Ok(number) if (0.0..=1.0).contains(&number) => Ok(()),
-                _ => Err("a number from 0 to 1".into()),
-            },
-            OneOf(words) if words.contains(&value) => Ok(()),
-            OneOf(words) => Err(format!("one of {}", words.join(", "))),
-            ListOf(words) => {
-                let mut found = value.split(',').map(str::trim).peekable();
-                match found.peek().is_some() && found.all(|word| words.contains(&word)) {
-                    true => Ok(()),
-                    false => Err(format!("a list of {}", words.join(", "))),
-                }
-            }
-        }
+        let (range, words): (_, &[&str]) = match self.check {
+            Any | Bool => (None, &[]),
+            Between(low, high) => (Some((low, high)), &[]),
+            Fraction => (Some((0, 1)), &[]),
+            OneOf(words) | ListOf(words) => (None, words),
+        };
+        check_value(self.name, value, self.kind, range, words)
     }
 }
 
@@ -552,11 +548,16 @@ mod tests {
             assert_eq!(refused.code, ErrorCode::InvalidConfig);
             assert!(refused.message.contains(says), "{}", refused.message);
         };
-        check("no.such", "1", "unknown");
-        check("retention.ms", "soon", "whole number");
-        check("retention.ms", "-2", "from -1");
-        check("cleanup.policy", "shred", "delete, compact");
+        check("no.such", "1", "Unknown topic config name: no.such");
+        check("retention.ms", "soon", "retention.ms: Not a number of type LONG");
+        check("retention.ms", "-2", "Value must be at least -1");
+        check("max.message.bytes", "9999999999", "Not a number of type INT");
+        check("min.cleanable.dirty.ratio", "1.5", "Value must be no more than 1");
+        check("preallocate", "yes", "Expected value to be either true or false");
+        check("cleanup.policy", "shred", "String must be one of: compact, delete");
         check("message.timestamp.type", "MyTime", "CreateTime");
+        check("remote.storage.enable", "true", "Tiered Storage functionality is disabled");
+        check("max.compaction.lag.ms", "0", "Value must be at least 1");
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl Commit {
             partitions: 0,
             app: snapshot.app,
             groups: snapshot.groups,
+            topic_defaults: BTreeMap::new(),
             last_epoch: snapshot.last_epoch,
             wholes: snapshot.wholes,
             next_producer_id: snapshot.next_producer_id,

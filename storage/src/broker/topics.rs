@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::commit::Effect;
@@ -32,9 +33,9 @@ impl Broker {
         configs: &[(String, String)],
         id: Uuid,
     ) -> Result<Ticket, Refused> {
-        let config = parse_new(name, partitions, configs)?;
         let mut commit = self.commit.lock();
         commit.check_open()?;
+        let config = commit.parse_new(name, partitions, configs)?;
         self.check_free(&commit, name, partitions)?;
         let config_set = config.set().clone();
         let fact = TopicFact { topic: id, name: name.to_owned(), partitions, config: config_set };
@@ -55,8 +56,9 @@ impl Broker {
         partitions: i32,
         configs: &[(String, String)],
     ) -> Result<(), Refused> {
-        parse_new(name, partitions, configs)?;
-        self.check_free(&self.commit.lock(), name, partitions)
+        let commit = self.commit.lock();
+        commit.parse_new(name, partitions, configs)?;
+        self.check_free(&commit, name, partitions)
     }
 
     /// Deletes a topic and its records. Appends to it are refused from now on.
@@ -138,7 +140,7 @@ impl Broker {
                 None => set.remove(name),
             };
         }
-        let config = Arc::new(TopicConfig::new(set)?);
+        let config = Arc::new(TopicConfig::with_defaults(set, &commit.topic_defaults)?);
         let lsn = commit.take_lsn();
         let place = commit.group.begin(Kind::TopicConfig, lsn);
         commit.group.bytes.put_uuid(id);
@@ -146,6 +148,40 @@ impl Broker {
         let topic = Arc::new(Topic { config, ..Topic::clone(&topic) });
         commit.topics.insert(topic.clone());
         commit.effects.push(Effect::AlterTopic(topic));
+        self.end_record(&mut commit, place);
+        Ok(Ticket(lsn))
+    }
+
+    /// Writes facts by key, as [`Broker::append_group`] does, and in the same step gives all topics
+    /// these defaults (topic settings' names) for what they do not set themselves. The defaults are
+    /// not kept: whoever wrote the facts says them again after a restart.
+    pub fn change_topic_defaults(
+        &self,
+        facts: &[(Bytes, Option<Bytes>)],
+        defaults: BTreeMap<String, String>,
+    ) -> Result<Ticket, Refused> {
+        let mut commit = self.commit.lock();
+        commit.check_open()?;
+        let lsn = commit.take_lsn();
+        let place = commit.group.begin(Kind::Group, lsn);
+        commit.group.bytes.put_u32(facts.len() as u32);
+        for (key, value) in facts {
+            commit.group.bytes.put_bytes(key);
+            commit.group.bytes.put_optional(value.as_deref());
+            commit.note_group(key.clone(), value.clone());
+        }
+        let topics: Vec<_> = commit.topics.iter().cloned().collect();
+        for topic in topics {
+            // What a topic sets may be at odds with the new defaults; then it keeps its old ones.
+            let config = TopicConfig::with_defaults(topic.config.set().clone(), &defaults);
+            let Ok(config) = config else { continue };
+            if config != *topic.config {
+                let topic = Arc::new(Topic { config: Arc::new(config), ..Topic::clone(&topic) });
+                commit.topics.insert(topic.clone());
+                commit.effects.push(Effect::AlterTopic(topic));
+            }
+        }
+        commit.topic_defaults = defaults;
         self.end_record(&mut commit, place);
         Ok(Ticket(lsn))
     }
@@ -201,12 +237,11 @@ impl Broker {
 
     fn check_free(&self, commit: &Commit, name: &str, partitions: i32) -> Result<(), Refused> {
         if commit.topics.by_name(name).is_some() {
-            let message = format!("topic '{name}' already exists");
+            let message = format!("Topic '{name}' already exists.");
             return Err(Refused::new(ErrorCode::TopicAlreadyExists, message));
         }
         if let Some(other) = commit.collisions.get(&collision_key(name)) {
-            let message =
-                format!("topic '{name}' collides with '{other}': '.' and '_' count as one");
+            let message = format!("Topic '{name}' collides with existing topic: {other}");
             return Err(Refused::new(ErrorCode::InvalidTopicException, message));
         }
         self.check_room(commit, partitions)
@@ -226,6 +261,21 @@ impl Broker {
 }
 
 impl Commit {
+    fn parse_new(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: &[(String, String)],
+    ) -> Result<TopicConfig, Refused> {
+        check_name(name)?;
+        if partitions < 1 {
+            let message = "Number of partitions was set to an invalid non-positive value.";
+            return Err(Refused::new(ErrorCode::InvalidPartitions, message));
+        }
+        let set = configs.iter().cloned().collect::<BTreeMap<_, _>>();
+        TopicConfig::with_defaults(set, &self.topic_defaults)
+    }
+
     pub(super) fn add_topic(&mut self, topic: Arc<Topic>) {
         self.collisions.insert(collision_key(&topic.name), topic.name.clone());
         self.partitions += topic.partitions.len();
@@ -238,19 +288,6 @@ impl Commit {
         self.partitions -= topic.partitions.len();
         Some(topic)
     }
-}
-
-fn parse_new(
-    name: &str,
-    partitions: i32,
-    configs: &[(String, String)],
-) -> Result<TopicConfig, Refused> {
-    check_name(name)?;
-    if partitions < 1 {
-        let message = format!("{partitions} partitions: there must be at least one");
-        return Err(Refused::new(ErrorCode::InvalidPartitions, message));
-    }
-    TopicConfig::new(configs.iter().cloned().collect::<BTreeMap<_, _>>())
 }
 
 /// A topic whose partitions have no files yet.

@@ -17,6 +17,7 @@
 //! - nothing is acknowledged before its ticket is published;
 //! - a frame that cannot be read closes its connection and does nothing else.
 
+mod configs;
 pub mod handlers;
 pub mod node;
 pub mod supported;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::configs::{self, Settings};
 use crate::broker::{Broker, Ticket, WakeKey};
 use crate::coordinator::records::RecordError;
 use crate::coordinator::{Decision, GroupConfig, GroupRecord, Groups};
@@ -61,6 +62,8 @@ pub struct KafkaNode {
     pub(super) config: KafkaConfig,
     ids: Arc<dyn Ids>,
     groups: Mutex<Groups>,
+    /// Taken before the commit lock, never together with `groups`.
+    pub(super) settings: Mutex<Settings>,
     /// The newest ticket of a group fact.
     groups_ticket: AtomicU64,
 }
@@ -86,12 +89,24 @@ impl KafkaNode {
         now_ms: i64,
     ) -> Result<Self, RecordError> {
         let mut all = Groups::new(config.groups.clone());
+        let mut settings = Settings::default();
         for (key, value) in groups {
+            if configs::is_setting(key) {
+                settings.apply(key, value).ok_or(RecordError::Cut)?;
+                continue;
+            }
             all.apply(&GroupRecord::from_entry(key, value)?);
         }
         all.recovered(now_ms);
         let groups_ticket = AtomicU64::new(0);
-        Ok(Self { broker, config, ids, groups: Mutex::new(all), groups_ticket })
+        let defaults = configs::broker::topic_defaults(config.node_id, &settings);
+        if !defaults.is_empty()
+            && let Err(refused) = broker.change_topic_defaults(&[], defaults)
+        {
+            tracing::warn!(%refused, "defaults of topics that were changed are not in force");
+        }
+        let settings = Mutex::new(settings);
+        Ok(Self { broker, config, ids, groups: Mutex::new(all), settings, groups_ticket })
     }
 
     /// The broker behind this front door.

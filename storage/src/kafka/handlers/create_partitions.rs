@@ -12,6 +12,7 @@ use kafka_wire::create_partitions_request::CreatePartitionsTopic;
 use kafka_wire::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_wire::{CreatePartitionsRequest, CreatePartitionsResponse};
 
+use super::create_topics::check_placed;
 use super::*;
 
 pub(in crate::kafka) fn handle(
@@ -49,17 +50,13 @@ fn grow(
     let topic = topic_named(broker, &asked.name)
         .map_err(|code| Refused::new(code, "This server does not host this topic-partition."))?;
     if let Some(placed) = &asked.assignments {
+        placed.iter().try_for_each(|one| check_placed(call.node, &one.broker_ids))?;
         let new = asked.count.saturating_sub(topic.partition_count());
         if new > 0 && usize::try_from(new) != Ok(placed.len()) {
             let message = format!(
                 "Attempted to add {new} additional partition(s), but only {} assignment(s) were specified.",
                 placed.len()
             );
-            return Err(Refused::new(ErrorCode::InvalidReplicaAssignment, message));
-        }
-        let here = [call.node.config.node_id];
-        if !placed.iter().all(|one| one.broker_ids == here) {
-            let message = format!("every replica must be on broker {}, the only one", here[0]);
             return Err(Refused::new(ErrorCode::InvalidReplicaAssignment, message));
         }
     }

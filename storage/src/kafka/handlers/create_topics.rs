@@ -10,13 +10,13 @@
 
 use std::collections::BTreeMap;
 
-use kafka_wire::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
+use kafka_wire::create_topics_request::CreatableTopic;
 use kafka_wire::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_wire::{CreateTopicsRequest, CreateTopicsResponse};
 
-use super::describe_configs::{SOURCE_DEFAULT, SOURCE_TOPIC};
 use super::*;
-use crate::topics::TopicConfig;
+use crate::kafka::configs::describe;
+use crate::topics::{TopicConfig, check_name};
 
 pub(in crate::kafka) fn handle(
     call: &Call<'_>,
@@ -24,17 +24,20 @@ pub(in crate::kafka) fn handle(
 ) -> Step<CreateTopicsResponse> {
     let mut ticket = Ticket::default();
     let mut response = CreateTopicsResponse::default();
-    for asked in &request.topics {
-        let twice = request.topics.iter().filter(|other| other.name == asked.name).count() > 1;
-        let created = if twice {
-            Err(Refused::new(ErrorCode::InvalidRequest, "the request names this topic twice"))
-        } else {
-            create(call, asked, request.validate_only)
+    for (place, asked) in request.topics.iter().enumerate() {
+        let same = |other: &CreatableTopic| other.name == asked.name;
+        // A name given twice is answered once.
+        if request.topics[..place].iter().any(same) {
+            continue;
+        }
+        let created = match request.topics[place + 1..].iter().any(same) {
+            true => Err(Refused::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
+            false => create(call, asked, request.validate_only),
         };
         if let Ok(created) = &created {
             ticket = ticket.max(created.ticket);
         }
-        response.topics.push(respond(asked, created));
+        response.topics.push(respond(call.node, asked, created));
     }
     Step::Once(ticket, response)
 }
@@ -48,11 +51,16 @@ struct Created {
 
 fn create(call: &Call<'_>, asked: &CreatableTopic, only_check: bool) -> Result<Created, Refused> {
     let node = call.node;
+    check_name(&asked.name)?;
+    if node.broker.topic(&asked.name).is_some() {
+        let message = format!("Topic '{}' already exists.", &*asked.name);
+        return Err(Refused::new(ErrorCode::TopicAlreadyExists, message));
+    }
     let partitions = partitions(node, asked)?;
     let mut configs = Vec::new();
     for config in &asked.configs {
         let value = config.value.as_deref().ok_or_else(|| {
-            let message = format!("the setting {} has no value", &*config.name);
+            let message = format!("Null value not supported for topic configs: {}", &*config.name);
             Refused::new(ErrorCode::InvalidConfig, message)
         })?;
         configs.push((config.name.to_string(), value.to_owned()));
@@ -71,18 +79,26 @@ fn partitions(node: &KafkaNode, asked: &CreatableTopic) -> Result<i32, Refused> 
     if !asked.assignments.is_empty() {
         return assigned(node, asked);
     }
-    if !matches!(asked.replication_factor, -1 | 1) {
-        let message = format!(
-            "replication factor {} cannot be met: this node is the only one",
-            asked.replication_factor
-        );
-        return Err(Refused::new(ErrorCode::InvalidReplicationFactor, message));
+    match asked.replication_factor {
+        -1 | 1 => {}
+        2.. => {
+            let wanted = asked.replication_factor;
+            let message = format!(
+                "Unable to replicate the partition {wanted} time(s): The target replication factor of {wanted} cannot be reached because only 1 broker(s) are registered."
+            );
+            return Err(Refused::new(ErrorCode::InvalidReplicationFactor, message));
+        }
+        _ => {
+            let message =
+                "Replication factor must be larger than 0, or -1 to use the default value.";
+            return Err(Refused::new(ErrorCode::InvalidReplicationFactor, message));
+        }
     }
     match asked.num_partitions {
         -1 => Ok(node.config.default_partitions),
         count if count > 0 => Ok(count),
-        count => {
-            let message = format!("{count} partitions cannot be made: at least 1 is needed");
+        _ => {
+            let message = "Number of partitions was set to an invalid non-positive value.";
             Err(Refused::new(ErrorCode::InvalidPartitions, message))
         }
     }
@@ -91,22 +107,49 @@ fn partitions(node: &KafkaNode, asked: &CreatableTopic) -> Result<i32, Refused> 
 /// With replicas placed by hand: every partition once, from 0 on, each on this node.
 fn assigned(node: &KafkaNode, asked: &CreatableTopic) -> Result<i32, Refused> {
     let refuse = |code, message: &str| Err(Refused::new(code, message));
-    if asked.num_partitions != -1 || asked.replication_factor != -1 {
-        let message = "give numbers of partitions and replicas, or an assignment, not both";
+    if asked.replication_factor != -1 {
+        let message = "A manual partition assignment was specified, but replication factor was not set to -1.";
+        return refuse(ErrorCode::InvalidRequest, message);
+    }
+    if asked.num_partitions != -1 {
+        let message =
+            "A manual partition assignment was specified, but numPartitions was not set to -1.";
         return refuse(ErrorCode::InvalidRequest, message);
     }
     let mut indexes: Vec<i32> = asked.assignments.iter().map(|a| a.partition_index).collect();
     indexes.sort_unstable();
     let count = i32::try_from(indexes.len()).unwrap_or(i32::MAX);
-    let here = |a: &CreatableReplicaAssignment| a.broker_ids == [node.config.node_id];
-    if !indexes.into_iter().eq(0..count) || !asked.assignments.iter().all(here) {
-        let message = "the assignment must place partitions 0, 1, … on this node alone";
+    if !indexes.into_iter().eq(0..count) {
+        let message = "partitions should be a consecutive 0-based integer sequence";
         return refuse(ErrorCode::InvalidReplicaAssignment, message);
     }
+    asked.assignments.iter().try_for_each(|placed| check_placed(node, &placed.broker_ids))?;
     Ok(count)
 }
 
-fn respond(asked: &CreatableTopic, created: Result<Created, Refused>) -> CreatableTopicResult {
+/// The replicas of one partition, placed by hand: this node, once.
+pub(super) fn check_placed(node: &KafkaNode, brokers: &[i32]) -> Result<(), Refused> {
+    let here = node.config.node_id;
+    let message = match brokers {
+        [broker] if *broker == here => return Ok(()),
+        [] => "The manual partition assignment includes an empty replica list.".to_owned(),
+        brokers => match brokers.iter().find(|broker| **broker != here) {
+            Some(broker) => format!(
+                "The manual partition assignment includes broker {broker}, but no such broker is registered."
+            ),
+            None => format!(
+                "The manual partition assignment includes the broker {here} more than once."
+            ),
+        },
+    };
+    Err(Refused::new(ErrorCode::InvalidReplicaAssignment, message))
+}
+
+fn respond(
+    node: &KafkaNode,
+    asked: &CreatableTopic,
+    created: Result<Created, Refused>,
+) -> CreatableTopicResult {
     let mut answer = CreatableTopicResult::default();
     answer.name = asked.name.clone();
     answer.num_partitions = -1;
@@ -117,7 +160,7 @@ fn respond(asked: &CreatableTopic, created: Result<Created, Refused>) -> Creatab
             answer.topic_id = to_wire(created.id);
             answer.num_partitions = created.partitions;
             answer.replication_factor = 1;
-            answer.configs = Some(settings(&created.config));
+            answer.configs = Some(settings(node, &created.config));
         }
         Err(refused) => {
             answer.error_code = refused.code.code();
@@ -127,13 +170,15 @@ fn respond(asked: &CreatableTopic, created: Result<Created, Refused>) -> Creatab
     answer
 }
 
-fn settings(config: &TopicConfig) -> Vec<CreatableTopicConfigs> {
-    let one = |entry: crate::topics::ConfigEntry| {
+fn settings(node: &KafkaNode, config: &TopicConfig) -> Vec<CreatableTopicConfigs> {
+    let one = |told: describe::Described| {
         let mut setting = CreatableTopicConfigs::default();
-        setting.name = text(entry.name);
-        setting.value = Some(text(&entry.value));
-        setting.config_source = if entry.is_default { SOURCE_DEFAULT } else { SOURCE_TOPIC };
+        setting.name = text(&told.name);
+        setting.value = told.value.as_deref().map(text);
+        setting.read_only = told.is_read_only;
+        setting.config_source = told.source;
+        setting.is_sensitive = told.is_sensitive;
         setting
     };
-    config.entries().into_iter().map(one).collect()
+    describe::topic(node, &node.settings.lock(), config).into_iter().map(one).collect()
 }

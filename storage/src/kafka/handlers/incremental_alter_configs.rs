@@ -1,19 +1,17 @@
-//! IncrementalAlterConfigs: change single settings of these topics.
+//! IncrementalAlterConfigs: change single settings of these resources.
 //!
 //! Versions
 //! - 1 is the first flexible version
 //!
 //! Besides setting and resetting, a list can be added to and taken from.
 
-use std::collections::BTreeMap;
-
 use kafka_wire::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_wire::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_wire::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::alter_configs::{alterable, change_to};
+use super::alter_configs::twice;
 use super::*;
-use crate::topics::{ConfigType, TopicConfig};
+use crate::kafka::configs::alter::{Change, Op, alter};
 
 pub(in crate::kafka) fn handle(
     call: &Call<'_>,
@@ -22,10 +20,18 @@ pub(in crate::kafka) fn handle(
     let mut ticket = Ticket::default();
     let mut response = IncrementalAlterConfigsResponse::default();
     for resource in &request.resources {
+        let same = |other: &&AlterConfigsResource| {
+            other.resource_type == resource.resource_type
+                && other.resource_name == resource.resource_name
+        };
+        let done = match request.resources.iter().filter(same).count() {
+            1 => one(call, resource, request.validate_only),
+            _ => Err(twice()),
+        };
         let mut answer = AlterConfigsResourceResponse::default();
         answer.resource_type = resource.resource_type;
         answer.resource_name = resource.resource_name.clone();
-        match alter(call, resource, request.validate_only) {
+        match done {
             Ok(altered) => ticket = ticket.max(altered),
             Err(refused) => {
                 answer.error_code = refused.code.code();
@@ -37,51 +43,18 @@ pub(in crate::kafka) fn handle(
     Step::Once(ticket, response)
 }
 
-fn alter(
+fn one(
     call: &Call<'_>,
     resource: &AlterConfigsResource,
     only_check: bool,
 ) -> Result<Ticket, Refused> {
-    let topic = alterable(call, resource.resource_type, &resource.resource_name)?;
-    let mut wanted = topic.config.set().clone();
-    for config in &resource.configs {
-        change(&topic.config, &mut wanted, config)?;
-    }
-    change_to(call, &topic, wanted, only_check)
-}
-
-/// One change: 0 sets, 1 resets, 2 adds to a list, 3 takes from a list.
-fn change(
-    now: &TopicConfig,
-    wanted: &mut BTreeMap<String, String>,
-    config: &AlterableConfig,
-) -> Result<(), Refused> {
-    let invalid = |message: String| Refused::new(ErrorCode::InvalidConfig, message);
-    let name = config.name.to_string();
-    if config.config_operation == 1 {
-        wanted.remove(&name);
-        return Ok(());
-    }
-    let value = config.value.as_deref();
-    let value = value.ok_or_else(|| invalid(format!("the setting {name} has no value")))?;
-    if config.config_operation == 0 {
-        wanted.insert(name, value.to_owned());
-        return Ok(());
-    }
-    let entry = now.entries().into_iter().find(|entry| entry.name == name);
-    let entry = entry.ok_or_else(|| invalid(format!("unknown topic config name: {name}")))?;
-    if entry.kind != ConfigType::List {
-        return Err(invalid(format!("{name} is not a list")));
-    }
-    let before = wanted.get(&name).unwrap_or(&entry.value);
-    let mut items: Vec<&str> = before.split(',').filter(|item| !item.is_empty()).collect();
-    for item in value.split(',').filter(|item| !item.is_empty()) {
-        items.retain(|known| *known != item);
-        if config.config_operation == 2 {
-            items.push(item);
-        }
-    }
-    let items = items.join(",");
-    wanted.insert(name, items);
-    Ok(())
+    let change = |config: &AlterableConfig| {
+        Ok(Change {
+            name: config.name.to_string(),
+            op: Op::from_wire(config.config_operation)?,
+            value: config.value.as_deref().map(str::to_owned),
+        })
+    };
+    let changes = resource.configs.iter().map(change).collect::<Result<Vec<_>, Refused>>()?;
+    alter(call, resource.resource_type, &resource.resource_name, &changes, false, only_check)
 }

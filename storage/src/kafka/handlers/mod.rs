@@ -5,7 +5,6 @@
 
 pub(super) mod alter_configs;
 pub(super) mod api_versions;
-mod broker_configs;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
 pub(super) mod delete_groups;
