@@ -7,6 +7,7 @@
 //! - [`log`] keeps partitions in Kafka's segment files
 //! - [`topics`] knows Kafka's topic settings
 //! - [`disk`] is the only place that touches files
+//! - [`security`] says who may log in and do what
 //! - [`kafka`] and [`coordinator`] answer Kafka's requests on top of the broker
 
 pub mod broker;
@@ -17,6 +18,7 @@ pub mod error;
 pub mod journal;
 pub mod kafka;
 pub mod log;
+pub mod security;
 mod setting;
 pub mod topics;
 
