@@ -230,7 +230,7 @@ impl Connection {
     fn new(socket: TcpStream, peer: SocketAddr, node: Arc<KafkaNode>, hub: &Arc<WakeHub>) -> Self {
         // Answers are written whole, so there is nothing to gain from holding small ones back.
         let _ = socket.set_nodelay(true);
-        let session = Session { client_host: format!("/{}", peer.ip()) };
+        let session = Session::new(format!("/{}", peer.ip()));
         let watcher = hub.watcher();
         Self { socket, node, session, watcher, input: BytesMut::new(), slots: VecDeque::new() }
     }
@@ -370,6 +370,7 @@ fn to_slot(outcome: Outcome) -> io::Result<Option<Slot>> {
             Some(Slot::Wait { until_ms, wake_on, pending })
         }
         Outcome::NoResponse => None,
+        Outcome::Refuse { answer, .. } => Some(Slot::Ready(answer)),
         Outcome::Close(reason) => return Err(io::Error::other(reason)),
     })
 }

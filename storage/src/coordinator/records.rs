@@ -91,6 +91,8 @@ pub enum RecordError {
     Text,
     #[error("the record goes on after its end")]
     Trailing,
+    #[error("an ACL or a user is damaged, or of a newer program")]
+    Access,
 }
 
 const VERSION: u8 = 1;

@@ -20,6 +20,7 @@
 mod configs;
 pub mod handlers;
 pub mod node;
+pub mod session;
 pub mod supported;
 pub mod wire;
 
@@ -32,14 +33,8 @@ use kafka_wire::{FetchRequest, KafkaResponse, MetadataRequest};
 use crate::broker::{Ticket, WakeKey};
 use handlers::*;
 pub use node::{Ids, KafkaConfig, KafkaNode};
+pub use session::{Listener, Session};
 use wire::{FrameError, Header};
-
-/// What is known of one connection.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// The peer's address without the port, as DescribeGroups shows it.
-    pub client_host: String,
-}
 
 /// What comes of a request.
 #[derive(Debug)]
@@ -52,6 +47,8 @@ pub enum Outcome {
     NoResponse,
     /// The connection is of no more use.
     Close(String),
+    /// A login failed: after a while the answer is to be sent, and then the connection closed.
+    Refuse { answer: Bytes, after_ms: u64 },
 }
 
 /// A request that waits.
@@ -114,11 +111,36 @@ impl Call<'_> {
 
 /// Carries out a request. `frame` is without its length.
 pub fn handle(node: &KafkaNode, session: &mut Session, frame: Bytes, now_ms: i64) -> Outcome {
-    let outcome = wire::split(frame).and_then(|(header, body)| {
-        let call = Call { node, session, header: &header, now_ms };
-        dispatch(&call, body)
-    });
+    if session.takes_raw_tokens() {
+        return sasl::raw_token(node, session, &frame, now_ms);
+    }
+    let outcome =
+        wire::split(frame).and_then(|(header, body)| enter(node, session, header, body, now_ms));
     outcome.unwrap_or_else(|error| Outcome::Close(error.to_string()))
+}
+
+/// Lets a request in if the connection may make it: before it is logged in it may only log in.
+fn enter(
+    node: &KafkaNode,
+    session: &mut Session,
+    header: Header,
+    body: Bytes,
+    now_ms: i64,
+) -> Result<Outcome, FrameError> {
+    let Header { key, version, .. } = header;
+    let served = supported::serves(key, version);
+    match key {
+        sasl::HANDSHAKE if served => return sasl::handshake(node, session, &header, body),
+        sasl::AUTHENTICATE if served => {
+            return sasl::authenticate(node, session, &header, body, now_ms);
+        }
+        api_versions::KEY => {}
+        _ if session.is_logging_in() => return Err(FrameError::NotLoggedIn { key }),
+        _ if session.is_over(now_ms) => return Err(FrameError::LoginOver),
+        _ => {}
+    }
+    let call = Call { node, session, header: &header, now_ms };
+    dispatch(&call, body)
 }
 
 /// Looks at a waiting request again.

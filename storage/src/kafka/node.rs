@@ -16,6 +16,7 @@ use crate::broker::{Broker, Ticket, WakeKey};
 use crate::coordinator::records::RecordError;
 use crate::coordinator::{Decision, GroupConfig, GroupRecord, Groups};
 use crate::error::ErrorCode;
+use crate::security::{Access, AccessConfig, is_about_access};
 
 /// Settings of the Kafka front door.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct KafkaConfig {
     /// may exceed it.
     pub fetch_bytes_max: usize,
     pub groups: GroupConfig,
+    /// Who may log in and do what.
+    pub access: AccessConfig,
 }
 
 impl KafkaConfig {
@@ -46,6 +49,7 @@ impl KafkaConfig {
             default_partitions: 1,
             fetch_bytes_max: 55 << 20,
             groups: GroupConfig::standard(),
+            access: AccessConfig::default(),
         }
     }
 }
@@ -60,6 +64,7 @@ pub trait Ids: Send + Sync {
 pub struct KafkaNode {
     pub(super) broker: Arc<Broker>,
     pub(super) config: KafkaConfig,
+    pub(super) access: Access,
     ids: Arc<dyn Ids>,
     groups: Mutex<Groups>,
     /// Taken before the commit lock, never together with `groups`.
@@ -90,7 +95,7 @@ impl KafkaNode {
     ) -> Result<Self, RecordError> {
         let mut all = Groups::new(config.groups.clone());
         let mut settings = Settings::default();
-        for (key, value) in groups {
+        for (key, value) in groups.iter().filter(|(key, _)| !is_about_access(key)) {
             if configs::is_setting(key) {
                 settings.apply(key, value).ok_or(RecordError::Cut)?;
                 continue;
@@ -106,12 +111,22 @@ impl KafkaNode {
             tracing::warn!(%refused, "defaults of topics that were changed are not in force");
         }
         let settings = Mutex::new(settings);
-        Ok(Self { broker, config, ids, groups: Mutex::new(all), settings, groups_ticket })
+        let mut secret = [0; 32];
+        secret[..16].copy_from_slice(ids.fresh().as_bytes());
+        secret[16..].copy_from_slice(ids.fresh().as_bytes());
+        let access = Access::new(config.access.clone(), groups, secret);
+        let access = access.map_err(|_| RecordError::Access)?;
+        Ok(Self { broker, config, access, ids, groups: Mutex::new(all), settings, groups_ticket })
     }
 
     /// The broker behind this front door.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    /// Who may log in and do what.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// What this node was told to be.

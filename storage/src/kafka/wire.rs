@@ -58,6 +58,10 @@ pub enum FrameError {
     TooLong { key: i16, len: usize, max: usize },
     #[error("a produce names {elements} topics and partitions; at most {max} are taken")]
     TooMany { elements: usize, max: usize },
+    #[error("request {key} comes before the login")]
+    NotLoggedIn { key: i16 },
+    #[error("the login has run out and was not renewed")]
+    LoginOver,
     #[error("the response to request {key} version {version} cannot be written: {reason}")]
     Response { key: i16, version: i16, reason: EncodeError },
 }

@@ -143,9 +143,8 @@ impl Acls {
         }
         let swallowed = |name: &str| prefix_denied.iter().any(|prefix| name.starts_with(prefix));
         of(Pattern::Prefixed, Permission::Allow).any(|prefix| !swallowed(prefix))
-            || of(Pattern::Literal, Permission::Allow).any(|name| {
-                name == WILDCARD || !(literal_denied.contains(name) || swallowed(name))
-            })
+            || of(Pattern::Literal, Permission::Allow)
+                .any(|name| name == WILDCARD || !(literal_denied.contains(name) || swallowed(name)))
     }
 
     /// The ACLs that a filter means.

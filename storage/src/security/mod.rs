@@ -33,8 +33,8 @@ use subtle::ConstantTimeEq;
 use crate::broker::{Broker, Ticket};
 use crate::error::{Error, ErrorCode};
 use acls::{Acl, Acls, Filter, Who};
-pub use records::is_about_access;
 use records::Fact;
+pub use records::is_about_access;
 pub use resource::{Operation, Resource, ResourceKind};
 pub use sasl::SaslMechanism;
 use scram::{Credential, ScramMechanism};
@@ -207,8 +207,12 @@ impl Access {
         set: Vec<(String, Credential)>,
         remove: Vec<(String, ScramMechanism)>,
     ) -> Result<Ticket, ErrorCode> {
-        let changed: Vec<String> =
-            set.iter().map(|(user, _)| user).chain(remove.iter().map(|(user, _)| user)).cloned().collect();
+        let changed: Vec<String> = set
+            .iter()
+            .map(|(user, _)| user)
+            .chain(remove.iter().map(|(user, _)| user))
+            .cloned()
+            .collect();
         let ticket = self.change(broker, |state| {
             let there = |(user, mechanism): &(String, ScramMechanism)| {
                 state.users.get(user).is_some_and(|of| of.contains_key(mechanism))

@@ -48,7 +48,10 @@ pub enum SaslStep {
     /// To be sent; the client has the next word.
     Challenge(Vec<u8>),
     /// The user is who it says. `answer` is the last thing it is told.
-    Done { user: String, answer: Vec<u8> },
+    Done {
+        user: String,
+        answer: Vec<u8>,
+    },
     Failed,
 }
 

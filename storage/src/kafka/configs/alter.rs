@@ -8,7 +8,9 @@ use super::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, Map, TOPIC, broker, re
 use crate::broker::Ticket;
 use crate::error::{ErrorCode, Refused};
 use crate::kafka::Call;
+use crate::kafka::handlers::check_resource;
 use crate::kafka::node::KafkaNode;
+use crate::security::Operation;
 use crate::setting::ConfigType;
 use crate::topics::TopicConfig;
 
@@ -52,6 +54,7 @@ pub(in crate::kafka) fn alter(
     replace: bool,
     only_check: bool,
 ) -> Result<Ticket, Refused> {
+    check_resource(call, Operation::AlterConfigs, kind, resource)?;
     check_changes(changes)?;
     match kind {
         TOPIC => alter_topic(call.node, resource, changes, replace, only_check),

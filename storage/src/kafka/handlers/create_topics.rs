@@ -37,7 +37,7 @@ pub(in crate::kafka) fn handle(
         if let Ok(created) = &created {
             ticket = ticket.max(created.ticket);
         }
-        response.topics.push(respond(call.node, asked, created));
+        response.topics.push(respond(call, asked, created));
     }
     Step::Once(ticket, response)
 }
@@ -51,6 +51,7 @@ struct Created {
 
 fn create(call: &Call<'_>, asked: &CreatableTopic, only_check: bool) -> Result<Created, Refused> {
     let node = call.node;
+    check_creation(call, &asked.name)?;
     check_name(&asked.name)?;
     if node.broker.topic(&asked.name).is_some() {
         let message = format!("Topic '{}' already exists.", &*asked.name);
@@ -146,7 +147,7 @@ pub(super) fn check_placed(node: &KafkaNode, brokers: &[i32]) -> Result<(), Refu
 }
 
 fn respond(
-    node: &KafkaNode,
+    call: &Call<'_>,
     asked: &CreatableTopic,
     created: Result<Created, Refused>,
 ) -> CreatableTopicResult {
@@ -158,9 +159,14 @@ fn respond(
     match created {
         Ok(created) => {
             answer.topic_id = to_wire(created.id);
+            // Settings are told only to those who may see them (KIP-525).
+            if let Err(code) = check_topic(call, Operation::DescribeConfigs, &asked.name) {
+                answer.topic_config_error_code = code.code();
+                return answer;
+            }
             answer.num_partitions = created.partitions;
             answer.replication_factor = 1;
-            answer.configs = Some(settings(node, &created.config));
+            answer.configs = Some(settings(call.node, &created.config));
         }
         Err(refused) => {
             answer.error_code = refused.code.code();

@@ -18,7 +18,7 @@ pub(in crate::kafka) fn handle(
     let mut ticket = Ticket::default();
     let mut response = DeleteRecordsResponse::default();
     for asked in &request.topics {
-        let topic = topic_named(broker, &asked.name);
+        let topic = topic_named(call, Operation::Delete, &asked.name);
         let mut answer = DeleteRecordsTopicResult::default();
         answer.name = asked.name.clone();
         for asked in &asked.partitions {

@@ -21,7 +21,8 @@ pub(in crate::kafka) fn handle(
     let mut response = DeleteTopicsResponse::default();
     for (name, id) in by_name.chain(by_either) {
         let mut answer = DeletableTopicResult::default();
-        let found = topic_of(&call.node.broker, name.is_none(), name.as_deref().unwrap_or(""), id);
+        let wanted = name.as_deref().unwrap_or("");
+        let found = topic_of(call, Operation::Describe, name.is_none(), wanted, id);
         answer.topic_id = found.as_ref().map_or(id, |topic| to_wire(topic.id));
         answer.name = match &found {
             Ok(topic) => Some(text(&topic.name)),
@@ -41,6 +42,7 @@ pub(in crate::kafka) fn handle(
 }
 
 fn delete(call: &Call<'_>, topic: &Topic) -> Result<Ticket, Refused> {
+    check_topic(call, Operation::Delete, &topic.name)?;
     let deleted = call.node.broker.delete_topic(topic.id)?;
     let forgotten = call.node.decide(|groups| groups.forget_topic(&topic.name))?;
     Ok(deleted.max(forgotten.ticket))

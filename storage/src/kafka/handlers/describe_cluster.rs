@@ -16,16 +16,18 @@ pub(in crate::kafka) fn handle(
     request: DescribeClusterRequest,
 ) -> Step<DescribeClusterResponse> {
     let config = &call.node.config;
+    let (host, port) = call.advertised();
     let mut broker = DescribeClusterBroker::default();
     broker.broker_id = config.node_id;
-    broker.host = text(&config.advertised_host);
-    broker.port = i32::from(config.advertised_port);
+    broker.host = text(host);
+    broker.port = i32::from(port);
 
     let mut response = DescribeClusterResponse::default();
     response.cluster_id = text(call.node.broker.cluster_id());
     response.controller_id = config.node_id;
     response.endpoint_type = request.endpoint_type;
-    response.cluster_authorized_operations = OPERATIONS_UNKNOWN;
+    let asked = request.include_cluster_authorized_operations;
+    response.cluster_authorized_operations = call.operations(asked, Resource::CLUSTER);
     response.brokers = vec![broker];
     Step::Now(response)
 }

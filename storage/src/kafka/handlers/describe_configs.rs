@@ -12,7 +12,7 @@ use kafka_wire::describe_configs_response::{
 use kafka_wire::{DescribeConfigsRequest, DescribeConfigsResponse};
 
 use super::*;
-use crate::kafka::configs::alter::check_name as check_resource;
+use crate::kafka::configs::alter::check_name as check_resource_name;
 use crate::kafka::configs::describe::{self, Described};
 use crate::kafka::configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, Settings, TOPIC};
 use crate::topics::check_name;
@@ -27,7 +27,7 @@ pub(in crate::kafka) fn handle(
         let mut result = DescribeConfigsResult::default();
         result.resource_type = resource.resource_type;
         result.resource_name = resource.resource_name.clone();
-        match describe(call.node, &settings, resource) {
+        match describe(call, &settings, resource) {
             Ok(described) => {
                 let told = described.into_iter().map(|one| tell(one, &request));
                 result.configs = told.collect();
@@ -43,16 +43,22 @@ pub(in crate::kafka) fn handle(
 }
 
 fn describe(
-    node: &KafkaNode,
+    call: &Call<'_>,
     settings: &Settings,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<Described>, Refused> {
     let name = &*resource.resource_name;
-    check_resource(node, resource.resource_type, name)?;
+    let node = call.node;
+    check_resource(call, Operation::DescribeConfigs, resource.resource_type, name)?;
+    check_resource_name(node, resource.resource_type, name)?;
     let mut all = match resource.resource_type {
         TOPIC => {
             check_name(name)?;
-            describe::topic(node, settings, &topic_named(&node.broker, name)?.config)
+            describe::topic(
+                node,
+                settings,
+                &topic_named(call, Operation::DescribeConfigs, name)?.config,
+            )
         }
         BROKER if name.is_empty() => describe::all_brokers(settings),
         BROKER => describe::broker(node, settings),

@@ -1,7 +1,7 @@
 //! DescribeGroups: state, members and assignments of these groups.
 //!
 //! Versions
-//! - 3 may ask for allowed operations (answered as unknown), 4 adds static members
+//! - 3 may ask for allowed operations , 4 adds static members
 //! - 5 is the first flexible version
 //! - 6 answers GROUP_ID_NOT_FOUND for a group that is not there; before, its state is "Dead"
 
@@ -17,9 +17,17 @@ pub(in crate::kafka) fn handle(
 ) -> Step<DescribeGroupsResponse> {
     call.node.tick(call.now_ms);
     let looked = call.node.look(|groups| {
-        let one = |name: &StrBytes| match groups.get(name) {
-            Some(group) => describe(group),
-            None => missing(call.version(), name),
+        let one = |name: &StrBytes| {
+            if let Err(code) = check_group(call, Operation::Describe, name) {
+                return refused(name, code);
+            }
+            let mut described = match groups.get(name) {
+                Some(group) => describe(group),
+                None => missing(call.version(), name),
+            };
+            let asked = request.include_authorized_operations;
+            described.authorized_operations = call.operations(asked, Resource::group(name));
+            described
         };
         request.groups.iter().map(one).collect()
     });
@@ -28,11 +36,18 @@ pub(in crate::kafka) fn handle(
     Step::Now(response)
 }
 
+fn refused(name: &StrBytes, code: ErrorCode) -> DescribedGroup {
+    let mut described = DescribedGroup::default();
+    described.group_id = name.clone();
+    described.authorized_operations = OPERATIONS_UNKNOWN;
+    described.error_code = code.code();
+    described
+}
+
 fn missing(version: i16, name: &StrBytes) -> DescribedGroup {
     let mut described = DescribedGroup::default();
     described.group_id = name.clone();
     described.group_state = text("Dead");
-    described.authorized_operations = OPERATIONS_UNKNOWN;
     if version >= 6 {
         described.error_code = ErrorCode::GroupIdNotFound.code();
         described.error_message = Some(text(&format!("there is no group {}", &**name)));
@@ -45,7 +60,6 @@ fn describe(group: &Group) -> DescribedGroup {
     described.group_id = text(&group.name);
     described.group_state = text(group.state.name());
     described.protocol_type = text(&group.protocol_type);
-    described.authorized_operations = OPERATIONS_UNKNOWN;
     // Metadata and assignments belong together only while a generation stands.
     let stable = group.state == State::Stable;
     let protocol = group.protocol.as_deref().filter(|_| stable);

@@ -74,7 +74,7 @@ impl<'a> Reading<'a> {
 
     fn topic(&mut self, asked: &FetchTopic) -> FetchableTopicResponse {
         let by_id = self.call.version() >= 13;
-        let topic = topic_of(&self.call.node.broker, by_id, &asked.topic, asked.topic_id);
+        let topic = topic_of(self.call, Operation::Read, by_id, &asked.topic, asked.topic_id);
         let mut answer = FetchableTopicResponse::default();
         answer.topic = asked.topic.clone();
         answer.topic_id = asked.topic_id;

@@ -18,24 +18,30 @@ pub(in crate::kafka) fn handle(
     call: &Call<'_>,
     request: FindCoordinatorRequest,
 ) -> Step<FindCoordinatorResponse> {
-    let known = matches!(request.key_type, 0 | 1);
-    let error = if known { ErrorCode::None } else { ErrorCode::InvalidRequest };
+    let check = |key: &str| match request.key_type {
+        0 => check_group(call, Operation::Describe, key),
+        1 => check_transactional_id(call, Operation::Describe, key),
+        _ => Err(ErrorCode::InvalidRequest),
+    };
     let config = &call.node.config;
+    let (host, port) = call.advertised();
     let mut response = FindCoordinatorResponse::default();
     if call.version() < 4 {
-        response.error_code = error.code();
-        response.node_id = if known { config.node_id } else { -1 };
-        response.host = text(&config.advertised_host);
-        response.port = i32::from(config.advertised_port);
+        let checked = check(&request.key);
+        response.node_id = if checked.is_ok() { config.node_id } else { -1 };
+        response.error_code = code_of(checked);
+        response.host = text(host);
+        response.port = i32::from(port);
         return Step::Now(response);
     }
     let one = |key: &StrBytes| {
         let mut coordinator = Coordinator::default();
         coordinator.key = key.clone();
-        coordinator.error_code = error.code();
-        coordinator.node_id = if known { config.node_id } else { -1 };
-        coordinator.host = text(&config.advertised_host);
-        coordinator.port = i32::from(config.advertised_port);
+        let checked = check(key);
+        coordinator.node_id = if checked.is_ok() { config.node_id } else { -1 };
+        coordinator.error_code = code_of(checked);
+        coordinator.host = text(host);
+        coordinator.port = i32::from(port);
         coordinator
     };
     response.coordinators = request.coordinator_keys.iter().map(one).collect();

@@ -11,14 +11,16 @@ pub(in crate::kafka) fn handle(
     call: &Call<'_>,
     request: HeartbeatRequest,
 ) -> Step<HeartbeatResponse> {
-    let beat = call.node.decide(|groups| {
-        groups.heartbeat(
-            &request.group_id,
-            &request.member_id,
-            request.group_instance_id.as_deref(),
-            request.generation_id,
-            call.now_ms,
-        )
+    let beat = check_group(call, Operation::Read, &request.group_id).and_then(|()| {
+        call.node.decide(|groups| {
+            groups.heartbeat(
+                &request.group_id,
+                &request.member_id,
+                request.group_instance_id.as_deref(),
+                request.generation_id,
+                call.now_ms,
+            )
+        })
     });
     let mut response = HeartbeatResponse::default();
     response.error_code = code_of(beat.and_then(|settled| settled.response));

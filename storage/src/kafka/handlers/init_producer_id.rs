@@ -19,6 +19,18 @@ pub(in crate::kafka) fn handle(
     let mut response = InitProducerIdResponse::default();
     response.producer_id = -1;
     response.producer_epoch = -1;
+    // A producer without transactions needs the cluster's leave, or some topic to write to (KIP-679).
+    let idempotent = call.allowed(Operation::IdempotentWrite, Resource::CLUSTER)
+        || call.allowed_any(Operation::Write, ResourceKind::Topic);
+    let checked = match &request.transactional_id {
+        Some(id) => check_transactional_id(call, Operation::Write, id),
+        None if idempotent => Ok(()),
+        None => Err(ErrorCode::ClusterAuthorizationFailed),
+    };
+    if let Err(code) = checked {
+        response.error_code = code.code();
+        return Step::Now(response);
+    }
     if request.transactional_id.is_some() {
         response.error_code = ErrorCode::TransactionalIdAuthorizationFailed.code();
         return Step::Now(response);

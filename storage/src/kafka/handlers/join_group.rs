@@ -24,7 +24,8 @@ pub(in crate::kafka) fn handle(
 ) -> Step<JoinGroupResponse> {
     let group = request.group_id.to_string();
     let asked = to_join(call, &request);
-    let taken = call.node.decide(|groups| groups.submit_join(&asked, call.now_ms));
+    let taken = check_group(call, Operation::Read, &group)
+        .and_then(|()| call.node.decide(|groups| groups.submit_join(&asked, call.now_ms)));
     match taken.map(|settled| (settled.ticket, settled.response)) {
         Ok((ticket, Ok(JoinStep::Done(joined)))) => Step::Once(ticket, respond(call, joined)),
         Ok((_, Ok(JoinStep::Wait { member }))) => look(call, group, member),

@@ -23,6 +23,10 @@ pub(in crate::kafka) fn handle(
         }))
     };
     let mut response = LeaveGroupResponse::default();
+    if let Err(code) = check_group(call, Operation::Read, &request.group_id) {
+        response.error_code = code.code();
+        return Step::Now(response);
+    }
     if call.version() < 3 {
         response.error_code = leave(&request.member_id, None);
         return Step::Once(ticket, response);

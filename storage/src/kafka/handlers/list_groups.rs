@@ -22,8 +22,12 @@ pub(in crate::kafka) fn handle(
     let allows = |filter: &[StrBytes], value: &str| {
         filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
     };
+    let sees_all = call.allowed(Operation::Describe, Resource::CLUSTER);
     let shown = |group: &&Group| {
-        allows(&request.states_filter, group.state.name()) && allows(&request.types_filter, CLASSIC)
+        let may_see = sees_all || check_group(call, Operation::Describe, &group.name).is_ok();
+        may_see
+            && allows(&request.states_filter, group.state.name())
+            && allows(&request.types_filter, CLASSIC)
     };
     let list = |group: &Group| {
         let mut listed = ListedGroup::default();

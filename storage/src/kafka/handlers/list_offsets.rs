@@ -54,7 +54,7 @@ pub(in crate::kafka) fn handle(
     };
     let mut response = ListOffsetsResponse::default();
     for asked in &request.topics {
-        let topic = topic_named(broker, &asked.name);
+        let topic = topic_named(call, Operation::Describe, &asked.name);
         let mut answer = ListOffsetsTopicResponse::default();
         answer.name = asked.name.clone();
         for asked in &asked.partitions {

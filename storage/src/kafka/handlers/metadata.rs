@@ -5,7 +5,7 @@
 //! - 2 adds the cluster id
 //! - 4 lets the client forbid that topics are made
 //! - 7 adds leader epochs
-//! - 8 to 10 may ask for allowed operations (answered as unknown)
+//! - 8 to 10 may ask for allowed operations
 //! - 9 is the first flexible version
 //! - 10 adds topic ids, 12 lets the client ask by id
 //! - 13 adds an error code for the whole response
@@ -61,6 +61,8 @@ fn create_missing(call: &Call<'_>, request: &MetadataRequest) -> Ticket {
     names
         .filter_map(|topic| topic.name.as_deref())
         .filter(|name| node.broker.topic(name).is_none())
+        .filter(|name| check_topic(call, Operation::Describe, name).is_ok())
+        .filter(|name| check_creation(call, name).is_ok())
         .filter_map(|name| {
             let id = node.fresh_id();
             node.broker.create_topic(name, node.config.default_partitions, &[], id).ok()
@@ -72,41 +74,64 @@ fn create_missing(call: &Call<'_>, request: &MetadataRequest) -> Ticket {
 fn answer(call: &Call<'_>, request: &MetadataRequest) -> MetadataResponse {
     let node = call.node;
     let mut response = MetadataResponse::default();
-    response.brokers = vec![this_broker(node)];
+    response.brokers = vec![this_broker(call)];
     response.cluster_id = Some(text(node.broker.cluster_id()));
     response.controller_id = node.config.node_id;
+    let asked_for = request.include_cluster_authorized_operations;
+    response.cluster_authorized_operations = call.operations(asked_for, Resource::CLUSTER);
     response.topics = match asked(call.version(), request) {
-        None => node.broker.topics().iter().map(|topic| describe(node, topic)).collect(),
+        None => {
+            let topics = node.broker.topics();
+            let seen = topics
+                .iter()
+                .filter(|topic| check_topic(call, Operation::Describe, &topic.name).is_ok());
+            seen.map(|topic| describe(call, request, topic)).collect()
+        }
         Some(topics) => {
             let may_create = node.config.auto_create_topics
                 && (call.version() < 4 || request.allow_auto_topic_creation);
-            topics.iter().map(|topic| one(node, topic, may_create)).collect()
+            topics.iter().map(|topic| one(call, request, topic, may_create)).collect()
         }
     };
     response
 }
 
-fn this_broker(node: &KafkaNode) -> MetadataResponseBroker {
+fn this_broker(call: &Call<'_>) -> MetadataResponseBroker {
+    let (host, port) = call.advertised();
     let mut broker = MetadataResponseBroker::default();
-    broker.node_id = node.config.node_id;
-    broker.host = text(&node.config.advertised_host);
-    broker.port = i32::from(node.config.advertised_port);
+    broker.node_id = call.node.config.node_id;
+    broker.host = text(host);
+    broker.port = i32::from(port);
     broker
 }
 
-fn one(node: &KafkaNode, asked: &MetadataRequestTopic, may_create: bool) -> MetadataResponseTopic {
+fn one(
+    call: &Call<'_>,
+    request: &MetadataRequest,
+    asked: &MetadataRequestTopic,
+    may_create: bool,
+) -> MetadataResponseTopic {
+    let node = call.node;
     let found = match &asked.name {
         Some(name) => node.broker.topic(name),
         None => node.broker.topic_by_id(from_wire(asked.topic_id)),
     };
-    if let Some(topic) = found {
-        return describe(node, &topic);
+    let name = asked.name.as_deref().or(found.as_ref().map(|topic| &*topic.name));
+    let hidden = name.and_then(|name| check_topic(call, Operation::Describe, name).err());
+    if let (Some(topic), None) = (found, hidden) {
+        return describe(call, request, &topic);
     }
     let error = match &asked.name {
+        // A name that may not be described is answered the same, there or not; an id that may not
+        // be does not exist.
+        Some(_) if hidden.is_some() => ErrorCode::TopicAuthorizationFailed,
         None => ErrorCode::UnknownTopicId,
         Some(name) if check_name(name).is_err() => ErrorCode::InvalidTopicException,
         // Somebody else is making it at this moment; the client asks again.
-        Some(_) if may_create => ErrorCode::LeaderNotAvailable,
+        Some(name) if may_create => match check_creation(call, name) {
+            Ok(()) => ErrorCode::LeaderNotAvailable,
+            Err(code) => code,
+        },
         Some(_) => ErrorCode::UnknownTopicOrPartition,
     };
     let mut topic = MetadataResponseTopic::default();
@@ -118,11 +143,13 @@ fn one(node: &KafkaNode, asked: &MetadataRequestTopic, may_create: bool) -> Meta
     topic
 }
 
-fn describe(node: &KafkaNode, topic: &Topic) -> MetadataResponseTopic {
+fn describe(call: &Call<'_>, request: &MetadataRequest, topic: &Topic) -> MetadataResponseTopic {
+    let node = call.node;
     let mut described = MetadataResponseTopic::default();
     described.name = Some(text(&topic.name));
     described.topic_id = to_wire(topic.id);
-    described.topic_authorized_operations = OPERATIONS_UNKNOWN;
+    let asked = request.include_topic_authorized_operations;
+    described.topic_authorized_operations = call.operations(asked, Resource::topic(&topic.name));
     described.partitions = (0..topic.partition_count())
         .map(|index| {
             let mut partition = MetadataResponsePartition::default();

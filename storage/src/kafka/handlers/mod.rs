@@ -28,6 +28,7 @@ pub(super) mod offset_delete;
 pub(super) mod offset_fetch;
 pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
+pub(super) mod sasl;
 pub(super) mod sync_group;
 
 use std::sync::Arc;
@@ -35,16 +36,17 @@ use std::sync::Arc;
 use kafka_wire_core::{StrBytes, Uuid as WireUuid};
 use uuid::Uuid;
 
-use super::{Call, KafkaNode, Step, Waiting};
+use super::{Call, KafkaNode, Step, Waiting, configs};
 use crate::broker::{Broker, Ticket, TopicPartition, WakeKey};
 use crate::error::{ErrorCode, Refused};
+use crate::security::{Operation, Resource, ResourceKind};
 use crate::topics::Topic;
 
 /// There is one replica, so the leader never changes.
 const LEADER_EPOCH: i32 = 0;
 
 /// "Not told", where a request may ask which operations the client is allowed.
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+const OPERATIONS_UNKNOWN: i32 = super::session::OPERATIONS_UNKNOWN;
 
 fn to_wire(id: Uuid) -> WireUuid {
     WireUuid::from_bytes(*id.as_bytes())
@@ -63,22 +65,75 @@ fn text(value: &str) -> StrBytes {
     StrBytes::from(value)
 }
 
-/// The topic a request names.
-fn topic_named(broker: &Broker, name: &str) -> Result<Arc<Topic>, ErrorCode> {
-    broker.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)
+/// Whether the client may do this to a topic, there or not.
+fn check_topic(call: &Call<'_>, operation: Operation, name: &str) -> Result<(), ErrorCode> {
+    let allowed = call.allowed(operation, Resource::topic(name));
+    if allowed { Ok(()) } else { Err(ErrorCode::TopicAuthorizationFailed) }
 }
 
-/// The topic a request means, by id from the version on in which the API uses ids.
+/// Whether a topic may be made for this client: it may create any, or this one.
+fn check_creation(call: &Call<'_>, name: &str) -> Result<(), ErrorCode> {
+    check_cluster(call, Operation::Create).or_else(|_| check_topic(call, Operation::Create, name))
+}
+
+/// Whether the client may do this to a group, there or not.
+fn check_group(call: &Call<'_>, operation: Operation, name: &str) -> Result<(), ErrorCode> {
+    let allowed = call.allowed(operation, Resource::group(name));
+    if allowed { Ok(()) } else { Err(ErrorCode::GroupAuthorizationFailed) }
+}
+
+/// Whether the client may do this with a transactional id.
+fn check_transactional_id(
+    call: &Call<'_>,
+    operation: Operation,
+    id: &str,
+) -> Result<(), ErrorCode> {
+    let allowed = call.allowed(operation, Resource::transactional_id(id));
+    if allowed { Ok(()) } else { Err(ErrorCode::TransactionalIdAuthorizationFailed) }
+}
+
+/// Whether the client may do this to the node as a whole.
+fn check_cluster(call: &Call<'_>, operation: Operation) -> Result<(), ErrorCode> {
+    let allowed = call.allowed(operation, Resource::CLUSTER);
+    if allowed { Ok(()) } else { Err(ErrorCode::ClusterAuthorizationFailed) }
+}
+
+/// Whether the client may do this with the settings of a resource.
+pub(super) fn check_resource(
+    call: &Call<'_>,
+    operation: Operation,
+    kind: i8,
+    name: &str,
+) -> Result<(), ErrorCode> {
+    match kind {
+        configs::TOPIC => check_topic(call, operation, name),
+        configs::GROUP => check_group(call, operation, name),
+        _ => check_cluster(call, operation),
+    }
+}
+
+/// The topic a request names, for one operation. That it is not there is told only to those who
+/// may do it.
+fn topic_named(call: &Call<'_>, operation: Operation, name: &str) -> Result<Arc<Topic>, ErrorCode> {
+    check_topic(call, operation, name)?;
+    call.node.broker.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)
+}
+
+/// The topic a request means, by id from the version on in which the API uses ids, for one
+/// operation.
 fn topic_of(
-    broker: &Broker,
+    call: &Call<'_>,
+    operation: Operation,
     by_id: bool,
     name: &str,
     id: WireUuid,
 ) -> Result<Arc<Topic>, ErrorCode> {
     if by_id {
-        broker.topic_by_id(from_wire(id)).ok_or(ErrorCode::UnknownTopicId)
+        let topic = call.node.broker.topic_by_id(from_wire(id)).ok_or(ErrorCode::UnknownTopicId)?;
+        check_topic(call, operation, &topic.name)?;
+        Ok(topic)
     } else {
-        topic_named(broker, name)
+        topic_named(call, operation, name)
     }
 }
 

@@ -20,11 +20,14 @@ pub(in crate::kafka) fn handle(
     call: &Call<'_>,
     request: OffsetCommitRequest,
 ) -> Step<OffsetCommitResponse> {
+    if let Err(code) = check_group(call, Operation::Read, &request.group_id) {
+        return Step::Now(respond(&request, &[], Err(code)));
+    }
     // Partitions that are not there are answered at once; the rest goes to the coordinator.
     let mut commits = Vec::new();
     let mut refused = Vec::new();
     for topic in &request.topics {
-        let found = topic_named(&call.node.broker, &topic.name);
+        let found = topic_named(call, Operation::Read, &topic.name);
         for asked in &topic.partitions {
             let place = found.as_deref().map_err(|code| *code);
             let place = place.and_then(|topic| partition_of(topic, asked.partition_index));

@@ -2,6 +2,7 @@
 //!
 //! Only for groups without members: see [`crate::coordinator::Groups::forget_offsets`].
 
+use kafka_wire::offset_delete_request::OffsetDeleteRequestTopic;
 use kafka_wire::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
@@ -13,16 +14,22 @@ pub(in crate::kafka) fn handle(
     call: &Call<'_>,
     request: OffsetDeleteRequest,
 ) -> Step<OffsetDeleteResponse> {
-    let each = |topic: &kafka_wire::offset_delete_request::OffsetDeleteRequestTopic| {
+    let mut response = OffsetDeleteResponse::default();
+    let each = |topic: &OffsetDeleteRequestTopic| {
         let name = topic.name.to_string();
         let indexes = topic.partitions.iter().map(|partition| partition.partition_index);
         indexes.map(move |index| (name.clone(), index)).collect::<Vec<_>>()
     };
-    let places: Vec<(String, i32)> = request.topics.iter().flat_map(each).collect();
+    let may_read =
+        |topic: &&OffsetDeleteRequestTopic| check_topic(call, Operation::Read, &topic.name).is_ok();
+    let places: Vec<(String, i32)> =
+        request.topics.iter().filter(may_read).flat_map(each).collect();
     let group = &request.group_id;
+    if let Err(code) = check_group(call, Operation::Delete, group) {
+        response.error_code = code.code();
+        return Step::Now(response);
+    }
     let decided = call.node.decide(|groups| groups.forget_offsets(group, &places, call.now_ms));
-
-    let mut response = OffsetDeleteResponse::default();
     let (ticket, codes) = match decided {
         Ok(settled) => (settled.ticket, settled.response),
         Err(code) => (Ticket::default(), Err(code)),
@@ -40,7 +47,11 @@ pub(in crate::kafka) fn handle(
         for asked in &topic.partitions {
             let mut partition = OffsetDeleteResponsePartition::default();
             partition.partition_index = asked.partition_index;
-            partition.error_code = codes.next().unwrap_or(ErrorCode::UnknownServerError).code();
+            let code = match may_read(&topic) {
+                true => codes.next().unwrap_or(ErrorCode::UnknownServerError),
+                false => ErrorCode::TopicAuthorizationFailed,
+            };
+            partition.error_code = code.code();
             answer.partitions.push(partition);
         }
         response.topics.push(answer);

@@ -28,15 +28,16 @@ pub(in crate::kafka) fn handle(
     request: OffsetFetchRequest,
 ) -> Step<OffsetFetchResponse> {
     let looked = call.node.look(|groups| match call.version() {
-        0..=7 => one_group(call.version(), groups, &request),
-        _ => many_groups(groups, &request),
+        0..=7 => one_group(call, groups, &request),
+        _ => many_groups(call, groups, &request),
     });
     // What is told here must not be taken back by a crash.
     Step::Once(looked.ticket, looked.response)
 }
 
-/// The partitions asked for; for "all" those that have an offset.
+/// The partitions asked for; for "all" those that have an offset and may be seen.
 fn wanted<'a, T>(
+    call: &Call<'_>,
     group: Option<&'a Group>,
     asked: Option<&'a [T]>,
     name_and_partitions: impl Fn(&'a T) -> (&'a StrBytes, &'a [i32]),
@@ -52,6 +53,7 @@ fn wanted<'a, T>(
         None => group
             .into_iter()
             .flat_map(|group| &group.offsets)
+            .filter(|(name, _)| check_topic(call, Operation::Describe, name).is_ok())
             .map(|(name, partitions)| (text(name), partitions.keys().copied().collect()))
             .collect(),
     }
@@ -61,18 +63,28 @@ fn find<'a>(group: Option<&'a Group>, topic: &str, partition: i32) -> Option<&'a
     group.and_then(|group| group.offset(topic, partition))
 }
 
-fn one_group(version: i16, groups: &Groups, request: &OffsetFetchRequest) -> OffsetFetchResponse {
+fn one_group(
+    call: &Call<'_>,
+    groups: &Groups,
+    request: &OffsetFetchRequest,
+) -> OffsetFetchResponse {
+    let version = call.version();
+    if let Err(code) = check_group(call, Operation::Describe, &request.group_id) {
+        return refuse_one(version, request, code);
+    }
     let group = groups.get(&request.group_id);
-    let wanted = wanted(group, request.topics.as_deref(), |topic| {
+    let wanted = wanted(call, group, request.topics.as_deref(), |topic| {
         (&topic.name, topic.partition_indexes.as_slice())
     });
     let mut response = OffsetFetchResponse::default();
     for (name, partitions) in wanted {
+        let hidden = check_topic(call, Operation::Describe, &name);
         let mut topic = OffsetFetchResponseTopic::default();
         for index in partitions {
-            let found = find(group, &name, index);
+            let found = find(group, &name, index).filter(|_| hidden.is_ok());
             let mut partition = OffsetFetchResponsePartition::default();
             partition.partition_index = index;
+            partition.error_code = code_of(hidden);
             partition.committed_offset = found.map_or(NO_OFFSET, |found| found.offset);
             partition.committed_leader_epoch =
                 found.filter(|_| version >= 5).map_or(-1, |found| found.leader_epoch);
@@ -85,21 +97,54 @@ fn one_group(version: i16, groups: &Groups, request: &OffsetFetchRequest) -> Off
     response
 }
 
-fn many_groups(groups: &Groups, request: &OffsetFetchRequest) -> OffsetFetchResponse {
+/// The whole request is refused; version 1 can say so only of each partition.
+fn refuse_one(version: i16, request: &OffsetFetchRequest, code: ErrorCode) -> OffsetFetchResponse {
+    let mut response = OffsetFetchResponse::default();
+    if version >= 2 {
+        response.error_code = code.code();
+        return response;
+    }
+    for asked in request.topics.iter().flatten() {
+        let mut topic = OffsetFetchResponseTopic::default();
+        topic.name = asked.name.clone();
+        for index in &asked.partition_indexes {
+            let mut partition = OffsetFetchResponsePartition::default();
+            partition.partition_index = *index;
+            partition.committed_offset = NO_OFFSET;
+            partition.error_code = code.code();
+            topic.partitions.push(partition);
+        }
+        response.topics.push(topic);
+    }
+    response
+}
+
+fn many_groups(
+    call: &Call<'_>,
+    groups: &Groups,
+    request: &OffsetFetchRequest,
+) -> OffsetFetchResponse {
     let mut response = OffsetFetchResponse::default();
     for asked in &request.groups {
         let group = groups.get(&asked.group_id);
-        let wanted = wanted(group, asked.topics.as_deref(), |topic| {
+        let wanted = wanted(call, group, asked.topics.as_deref(), |topic| {
             (&topic.name, topic.partition_indexes.as_slice())
         });
         let mut answer = OffsetFetchResponseGroup::default();
         answer.group_id = asked.group_id.clone();
+        if let Err(code) = check_group(call, Operation::Describe, &asked.group_id) {
+            answer.error_code = code.code();
+            response.groups.push(answer);
+            continue;
+        }
         for (name, partitions) in wanted {
+            let hidden = check_topic(call, Operation::Describe, &name);
             let mut topic = OffsetFetchResponseTopics::default();
             for index in partitions {
-                let found = find(group, &name, index);
+                let found = find(group, &name, index).filter(|_| hidden.is_ok());
                 let mut partition = OffsetFetchResponsePartitions::default();
                 partition.partition_index = index;
+                partition.error_code = code_of(hidden);
                 partition.committed_offset = found.map_or(NO_OFFSET, |found| found.offset);
                 partition.committed_leader_epoch = found.map_or(-1, |found| found.leader_epoch);
                 partition.metadata = Some(text(found.map_or("", |found| &found.metadata)));

@@ -20,7 +20,7 @@ pub(in crate::kafka) fn handle(
     let broker = &call.node.broker;
     let mut response = OffsetForLeaderEpochResponse::default();
     for asked in &request.topics {
-        let topic = topic_named(broker, &asked.topic);
+        let topic = topic_named(call, Operation::Describe, &asked.topic);
         let mut answer = OffsetForLeaderTopicResult::default();
         answer.topic = asked.topic.clone();
         for asked in &asked.partitions {

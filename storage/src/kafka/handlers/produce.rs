@@ -102,7 +102,7 @@ fn find(call: &Call<'_>, data: &TopicProduceData) -> Result<Arc<Topic>, Refused>
     if !by_id {
         check_name(&data.name)?;
     }
-    Ok(topic_of(&call.node.broker, by_id, &data.name, data.topic_id)?)
+    Ok(topic_of(call, Operation::Write, by_id, &data.name, data.topic_id)?)
 }
 
 fn append(

@@ -30,7 +30,8 @@ pub(in crate::kafka) fn handle(
             .map(|given| (given.member_id.to_string(), given.assignment.to_vec()))
             .collect(),
     };
-    let taken = call.node.decide(|groups| groups.submit_sync(&asked, call.now_ms));
+    let taken = check_group(call, Operation::Read, &asked.group)
+        .and_then(|()| call.node.decide(|groups| groups.submit_sync(&asked, call.now_ms)));
     match taken.and_then(|settled| settled.response) {
         Ok(()) => look(call, asked.group, asked.member, asked.generation),
         Err(error) => Step::Now(refuse(error)),

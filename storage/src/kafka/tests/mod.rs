@@ -4,6 +4,7 @@ mod behaviour;
 mod configs;
 mod groups;
 mod hostile;
+mod login;
 mod versions;
 
 use std::sync::Arc;
@@ -54,16 +55,21 @@ impl Client {
     }
 
     fn on(disk: Arc<MemDisk>) -> Self {
+        Self::with(disk, |_| {})
+    }
+
+    fn with(disk: Arc<MemDisk>, adjust: impl FnOnce(&mut KafkaConfig)) -> Self {
         let now_ms = 1_000_000;
         // Small, because the disk is memory.
         let config = StorageConfig { journal_file_bytes: 64 << 10, ..StorageConfig::default() };
         let (broker, recovered) =
             Broker::open(disk, config, now_ms, Uuid::from_u128(7), Arc::new(NoWakes)).unwrap();
-        let config = KafkaConfig::at("localhost", 9092);
+        let mut config = KafkaConfig::at("localhost", 9092);
+        adjust(&mut config);
         let ids = Arc::new(CountingIds::default());
         let node =
             KafkaNode::new(Arc::new(broker), &recovered.groups, config, ids, now_ms).unwrap();
-        Self { node, session: Session { client_host: "/127.0.0.1".into() }, now_ms }
+        Self { node, session: Session::new("/127.0.0.1"), now_ms }
     }
 
     fn send<R: KafkaRequest + KafkaEncode>(&mut self, version: i16, request: &R) -> Outcome {
