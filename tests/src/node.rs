@@ -78,6 +78,16 @@ impl Node {
     /// # Errors
     /// When it ends or does not answer in time; says what it wrote last.
     pub fn start(options: &NodeOptions) -> Result<Node, String> {
+        let mut node = Node::spawn(options)?;
+        node.wait_until_ready()?;
+        Ok(node)
+    }
+
+    /// Starts a server and does not wait for it.
+    ///
+    /// # Errors
+    /// When the process cannot be made.
+    pub fn spawn(options: &NodeOptions) -> Result<Node, String> {
         let (kafka, http) = (free_address()?, free_address()?);
         let open = std::fs::OpenOptions::new().create(true).append(true).open(&options.log);
         let log = open.map_err(|e| format!("{}: {e}", options.log.display()))?;
@@ -91,9 +101,12 @@ impl Node {
             .stderr(Stdio::from(log))
             .spawn()
             .map_err(|e| format!("{}: {e}", options.binary.display()))?;
-        let mut node = Node { child, kafka, http };
-        node.wait_until_ready()?;
-        Ok(node)
+        Ok(Node { child, kafka, http })
+    }
+
+    /// How the process ended, if it has.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     fn wait_until_ready(&mut self) -> Result<(), String> {
@@ -220,7 +233,7 @@ pub fn usage_of(pid: u32) -> Usage {
 }
 
 /// An address on the loopback that nobody listens on right now.
-fn free_address() -> Result<String, String> {
+pub fn free_address() -> Result<String, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| format!("a free port: {e}"))?;
     let address = listener.local_addr().map_err(|e| format!("a free port: {e}"))?;
     Ok(address.to_string())

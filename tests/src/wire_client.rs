@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_wire::{
-    CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
-    OutboundFrameLimits, ProduceRequest, RequestResponsePair, ResponseHeader,
+    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, InitProducerIdRequest,
+    ListOffsetsRequest, OutboundFrameLimits, ProduceRequest, RequestResponsePair, ResponseHeader,
     create_topics_request, encode_request, fetch_request, list_offsets_request, produce_request,
     response_header_version_for,
 };
@@ -21,10 +21,13 @@ use millstream_storage::log::batch::{BatchBuilder, BatchHeader, Codec, RecordIte
 const FRAME_BYTES_MAX: usize = 256 << 20;
 const DECOMPRESSED_MAX: usize = 256 << 20;
 
-const PRODUCE: i16 = 9;
-const FETCH: i16 = 12;
+/// The version of Produce that is spoken here.
+pub const PRODUCE: i16 = 9;
+/// The version of Fetch that is spoken here.
+pub const FETCH: i16 = 12;
 const LIST_OFFSETS: i16 = 7;
 const CREATE_TOPICS: i16 = 7;
+const DELETE_TOPICS: i16 = 5;
 const INIT_PRODUCER_ID: i16 = 4;
 
 const READ_COMMITTED: i8 = 1;
@@ -131,15 +134,7 @@ impl Client {
     {
         self.correlation = self.correlation.wrapping_add(1);
         self.out.clear();
-        encode_request(
-            &mut self.out,
-            self.correlation,
-            Some(StrBytes::from("millstream-tests")),
-            request,
-            ApiVersion::new(version),
-            OutboundFrameLimits::new(FRAME_BYTES_MAX),
-        )
-        .map_err(|e| ClientError::Answer(format!("cannot encode: {e:?}")))?;
+        encode(&mut self.out, request, version, self.correlation)?;
         self.stream.write_all(&self.out)?;
         Ok(())
     }
@@ -180,10 +175,26 @@ impl Client {
 
     /// Creates a topic; one that exists already is fine.
     pub fn create_topic(&mut self, name: &str, partitions: i32) -> Result<()> {
+        self.create_topic_with(name, partitions, &[])
+    }
+
+    /// As [`Client::create_topic`], with settings.
+    pub fn create_topic_with(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<()> {
         let mut topic = create_topics_request::CreatableTopic::default();
         topic.name = name.into();
         topic.num_partitions = partitions;
         topic.replication_factor = 1;
+        for (setting, value) in settings {
+            let mut config = create_topics_request::CreatableTopicConfig::default();
+            config.name = (*setting).into();
+            config.value = Some((*value).into());
+            topic.configs.push(config);
+        }
         let mut request = CreateTopicsRequest::default();
         request.topics = vec![topic];
         request.timeout_ms = 10_000;
@@ -192,6 +203,18 @@ impl Client {
             Some(0 | TOPIC_ALREADY_EXISTS) => Ok(()),
             Some(code) => Err(ClientError::Code { what: "CreateTopics", code }),
             None => Err(ClientError::Answer("CreateTopics without a topic".into())),
+        }
+    }
+
+    /// Deletes a topic.
+    pub fn delete_topic(&mut self, name: &str) -> Result<()> {
+        let mut request = DeleteTopicsRequest::default();
+        request.topic_names = vec![name.into()];
+        request.timeout_ms = 10_000;
+        let response = self.call(&request, DELETE_TOPICS)?;
+        match response.responses.first() {
+            Some(topic) => check("DeleteTopics", topic.error_code),
+            None => Err(ClientError::Answer("DeleteTopics without a topic".into())),
         }
     }
 
@@ -209,18 +232,7 @@ impl Client {
 
     /// Sends one batch with `acks=all`, without waiting for the answer.
     pub fn send_batch(&mut self, topic: &str, partition: i32, batch: Bytes) -> Result<()> {
-        let mut partition_data = produce_request::PartitionProduceData::default();
-        partition_data.index = partition;
-        partition_data.records = Some(batch);
-        let mut asked = produce_request::TopicProduceData::default();
-        asked.name = topic.into();
-        asked.partition_data = vec![partition_data];
-        let topic = asked;
-        let mut request = ProduceRequest::default();
-        request.transactional_id = None;
-        request.acks = -1;
-        request.timeout_ms = 30_000;
-        request.topic_data = vec![topic];
+        let request = produce_request(topic, partition, batch);
         self.send(&request, PRODUCE)
     }
 
@@ -249,27 +261,7 @@ impl Client {
         max_bytes: i32,
         max_wait_ms: i32,
     ) -> Result<Fetched> {
-        let mut asked = fetch_request::FetchPartition::default();
-        asked.partition = partition;
-        asked.current_leader_epoch = -1;
-        asked.fetch_offset = offset;
-        asked.last_fetched_epoch = -1;
-        asked.log_start_offset = -1;
-        asked.partition_max_bytes = max_bytes;
-        let partition = asked;
-        let mut asked = fetch_request::FetchTopic::default();
-        asked.topic = topic.into();
-        asked.partitions = vec![partition];
-        let topic = asked;
-        let mut request = FetchRequest::default();
-        request.replica_id = -1;
-        request.max_wait_ms = max_wait_ms;
-        request.min_bytes = 1;
-        request.max_bytes = max_bytes;
-        request.isolation_level = READ_COMMITTED;
-        request.session_id = 0;
-        request.session_epoch = -1;
-        request.topics = vec![topic];
+        let request = fetch_request(topic, partition, offset, max_bytes, max_wait_ms);
         let response = self.call(&request, FETCH)?;
         check("Fetch", response.error_code)?;
         let partition = response.responses.into_iter().flat_map(|t| t.partitions).next();
@@ -328,6 +320,84 @@ impl Client {
         all.retain(|r| r.offset < end);
         Ok(all)
     }
+}
+
+/// A produce of one batch with `acks=all`.
+pub fn produce_request(topic: &str, partition: i32, batch: Bytes) -> ProduceRequest {
+    let mut partition_data = produce_request::PartitionProduceData::default();
+    partition_data.index = partition;
+    partition_data.records = Some(batch);
+    let mut asked = produce_request::TopicProduceData::default();
+    asked.name = topic.into();
+    asked.partition_data = vec![partition_data];
+    let topic = asked;
+    let mut request = ProduceRequest::default();
+    request.transactional_id = None;
+    request.acks = -1;
+    request.timeout_ms = 30_000;
+    request.topic_data = vec![topic];
+    request
+}
+
+/// A fetch from one partition as a `read_committed` consumer.
+pub fn fetch_request(
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    max_bytes: i32,
+    max_wait_ms: i32,
+) -> FetchRequest {
+    let mut asked = fetch_request::FetchPartition::default();
+    asked.partition = partition;
+    asked.current_leader_epoch = -1;
+    asked.fetch_offset = offset;
+    asked.last_fetched_epoch = -1;
+    asked.log_start_offset = -1;
+    asked.partition_max_bytes = max_bytes;
+    let partition = asked;
+    let mut asked = fetch_request::FetchTopic::default();
+    asked.topic = topic.into();
+    asked.partitions = vec![partition];
+    let topic = asked;
+    let mut request = FetchRequest::default();
+    request.replica_id = -1;
+    request.max_wait_ms = max_wait_ms;
+    request.min_bytes = 1;
+    request.max_bytes = max_bytes;
+    request.isolation_level = READ_COMMITTED;
+    request.session_id = 0;
+    request.session_epoch = -1;
+    request.topics = vec![topic];
+    request
+}
+
+/// A whole request frame, length included.
+///
+/// # Errors
+/// When it is too large.
+pub fn frame<R>(request: &R, version: i16) -> Result<Vec<u8>>
+where
+    R: RequestResponsePair + KafkaEncode,
+{
+    let mut out = BytesMut::new();
+    encode(&mut out, request, version, 0)?;
+    Ok(out.to_vec())
+}
+
+fn encode<R>(out: &mut BytesMut, request: &R, version: i16, correlation: i32) -> Result<()>
+where
+    R: RequestResponsePair + KafkaEncode,
+{
+    encode_request(
+        out,
+        correlation,
+        Some(StrBytes::from("millstream-tests")),
+        request,
+        ApiVersion::new(version),
+        OutboundFrameLimits::new(FRAME_BYTES_MAX),
+    )
+    .map(drop)
+    .map_err(|e| ClientError::Answer(format!("cannot encode: {e:?}")))
 }
 
 /// A record to produce: time, key, value.

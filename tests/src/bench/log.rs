@@ -1,168 +1,352 @@
-//! The log benchmark: 1 KB records through the Kafka port, by 1 and by 16 clients.
+//! The log benchmark: 1 KB records through the Kafka port, ours alone or beside Apache Kafka.
 //!
-//! Each producer has a partition of its own, sends batches of 64 records with `acks=all` and keeps
-//! five in flight. Batches are built once: the generator costs next to nothing. Each consumer reads
-//! its partition from the beginning.
+//! Both brokers get the same load from the same generator in the same run, in turns: produce and
+//! consume with 1 and with 16 clients, then produce and consume at once, as fast as it goes and at
+//! half of what the slower of the two reached. What counts is the work per CPU second *of the broker's
+//! process*, because generator and brokers share the machine; and latencies at the same half load.
+//!
+//! Pairings: A, an acknowledged record is in the page cache (`durability=os` beside Kafka's
+//! defaults); B, it is on the disk (`durability=fsync` beside Kafka with `flush.messages=1`).
+//! At last: how long until a start with 1,000 partitions takes a record.
+//!
+//! Bounded: each load by its seconds; topics are deleted after their load, brokers stopped, and the
+//! folder is removed by whoever made it.
 
+pub mod broker;
+pub mod load;
+pub mod raw;
+pub mod report;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::nexmark::Setup;
-use super::table;
-use crate::node::{Node, NodeOptions};
-use crate::wire_client::{Client, NewRecord, batch};
+use crate::wire_client::Client;
+use broker::{Broker, How, Kind, fetch_kafka, take_one};
+use load::{Done, RECORD_BYTES, Target, percentile, ready_batch};
+pub use report::{ratios, report, summary};
 
-const RECORD_BYTES: usize = 1024;
-const BATCH_RECORDS: usize = 64;
-const PIPELINE: usize = 5;
 const TIMEOUT: Duration = Duration::from_secs(60);
 const MB: f64 = 1e6;
+/// Clients of the loads that produce and consume at once.
+const BOTH_CLIENTS: usize = 4;
+/// Partitions of the start measurement.
+const START_PARTITIONS: i32 = 1000;
+/// Java compiles what runs often; a broker that was just started is not what it will be.
+const WARM_UP_SECONDS: f64 = 4.0;
 
-/// One line of the result.
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub binary: PathBuf,
+    pub folder: PathBuf,
+    pub against_kafka: bool,
+    /// Of each load.
+    pub seconds: f64,
+    pub rounds: usize,
+    /// Sizes of record batches.
+    pub batch_kib: Vec<usize>,
+    /// `A`, `B`, `start`; all unless given.
+    pub only: Vec<String>,
+}
+
+/// How durable an acknowledgement is on both sides.
+struct Pairing {
+    name: &'static str,
+    durability: &'static str,
+    kafka_settings: &'static [(&'static str, &'static str)],
+    consume: bool,
+}
+
+// Without the delay Kafka would keep a minute of deleted topics on the disk.
+const PAIRINGS: [Pairing; 2] = [
+    Pairing {
+        name: "A",
+        durability: "os",
+        kafka_settings: &[("file.delete.delay.ms", "1000")],
+        consume: true,
+    },
+    Pairing {
+        name: "B",
+        durability: "fsync",
+        kafka_settings: &[("file.delete.delay.ms", "1000"), ("flush.messages", "1")],
+        consume: false,
+    },
+];
+
+/// One load on one broker.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
+    pub pairing: String,
+    pub broker: &'static str,
     pub what: String,
     pub clients: usize,
-    pub records: u64,
+    pub batch_kib: usize,
     pub seconds: f64,
     pub mb_per_second: f64,
-    /// Of the server.
+    /// User and system time of the broker's process.
     pub cpu_seconds: f64,
     pub mb_per_cpu_second: f64,
     /// From sending a batch to its acknowledgement (a fetch's answer), milliseconds.
     pub p50_ms: f64,
     pub p99_ms: f64,
+    /// From sending a batch to having read it back; 0 where that was not asked.
+    pub end_to_end_p50_ms: f64,
+    pub end_to_end_p99_ms: f64,
+    /// Since the broker's start.
+    pub peak_rss_mb: f64,
 }
 
-/// Produces for `seconds`, then consumes it all, with 1 and with 16 clients.
+struct Subject {
+    how: How,
+    broker: Broker,
+    client: Client,
+    topics: usize,
+}
+
+/// Measures everything that is asked for.
 ///
 /// # Errors
-/// When the server or a client fails.
-pub fn run(setup: &Setup, seconds: u64) -> Result<Vec<Measured>, String> {
+/// When a broker or a client fails, or there is no Kafka to compare with.
+pub fn run(options: &Options) -> Result<Vec<Measured>, String> {
+    let mut kinds = vec![Kind::Millstream];
+    if options.against_kafka {
+        fetch_kafka()?;
+        kinds.push(Kind::Kafka);
+    }
+    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
     let mut measured = Vec::new();
-    for clients in [1, 16] {
-        let node = Node::start(&NodeOptions {
-            binary: setup.binary.clone(),
-            data_dir: setup.folder.join(format!("log{clients}")),
-            durability: setup.durability.clone(),
-            log: setup.folder.join("server.log"),
-        })?;
-        let mut client = Client::connect(&node.kafka, TIMEOUT).map_err(|e| e.to_string())?;
-        client.create_topic("load", clients as i32).map_err(|e| e.to_string())?;
-        let until = Instant::now() + Duration::from_secs(seconds);
-        measured.push(phase(&node, "produce", clients, |kafka, p| produce(kafka, p, until))?);
-        measured.push(phase(&node, "consume", clients, consume)?);
-        node.stop()?;
-        // A log left over only takes space.
-        let _ = std::fs::remove_dir_all(setup.folder.join(format!("log{clients}")));
+    for pairing in PAIRINGS.iter().filter(|pairing| wanted(pairing.name)) {
+        measured.append(&mut run_pairing(options, pairing, &kinds)?);
+    }
+    if wanted("start") {
+        for kind in kinds {
+            measured.append(&mut starts(options, kind)?);
+        }
     }
     Ok(measured)
 }
 
-/// Records and the latencies of their batches.
-type Done = Result<(u64, Vec<Duration>), String>;
+fn how(options: &Options, kind: Kind, name: &str, durability: &'static str) -> Result<How, String> {
+    let folder = options.folder.join(format!("{name}-{}", kind.name()));
+    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    Ok(How { kind, binary: options.binary.clone(), folder, durability })
+}
 
-fn phase(
-    node: &Node,
-    what: &str,
-    clients: usize,
-    work: impl Fn(&str, i32) -> Done + Sync,
-) -> Result<Measured, String> {
-    let cpu_before = node.usage().cpu;
+fn run_pairing(
+    options: &Options,
+    pairing: &Pairing,
+    kinds: &[Kind],
+) -> Result<Vec<Measured>, String> {
+    let mut subjects = Vec::new();
+    for kind in kinds {
+        let how = how(options, *kind, pairing.name, pairing.durability)?;
+        let (broker, _) = Broker::start(&how, "none", false)?;
+        let client = Client::connect(broker.address(), TIMEOUT).map_err(|e| e.to_string())?;
+        let mut subject = Subject { how, broker, client, topics: 0 };
+        subject.loads(pairing, 16, options.batch_kib[0], WARM_UP_SECONDS)?;
+        subjects.push(subject);
+    }
+    let mut measured = Vec::new();
+    for round in 0..options.rounds {
+        for &batch_kib in &options.batch_kib {
+            for clients in [1, 16] {
+                for subject in in_turn(&mut subjects, round) {
+                    measured.append(&mut subject.loads(
+                        pairing,
+                        clients,
+                        batch_kib,
+                        options.seconds,
+                    )?);
+                }
+            }
+        }
+    }
+    for &batch_kib in &options.batch_kib {
+        let mut slowest = f64::INFINITY;
+        for subject in &mut subjects {
+            let full = subject.both(pairing, batch_kib, options.seconds, None)?;
+            slowest = slowest.min(full.mb_per_second);
+            measured.push(full);
+        }
+        for round in 0..options.rounds {
+            for subject in in_turn(&mut subjects, round) {
+                let half = Some(slowest / 2.0);
+                measured.push(subject.both(pairing, batch_kib, options.seconds, half)?);
+            }
+        }
+    }
+    for subject in subjects {
+        subject.broker.stop()?;
+        // Logs left over only take space.
+        let _ = std::fs::remove_dir_all(subject.how.folder);
+    }
+    Ok(measured)
+}
+
+/// The subjects, each round in another order.
+fn in_turn(subjects: &mut [Subject], round: usize) -> Vec<&mut Subject> {
+    let mut order: Vec<&mut Subject> = subjects.iter_mut().collect();
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+impl Subject {
+    fn begin(&mut self, pairing: &Pairing, partitions: usize) -> Result<String, String> {
+        self.topics += 1;
+        let topic = format!("load-{}", self.topics);
+        let settings = match self.how.kind {
+            Kind::Millstream => &[],
+            Kind::Kafka => pairing.kafka_settings,
+        };
+        make_topic(&mut self.client, self.broker.address(), &topic, partitions as i32, settings)?;
+        Ok(topic)
+    }
+
+    fn end(&mut self, topic: &str) -> Result<(), String> {
+        self.client.delete_topic(topic).map_err(|e| format!("delete {topic}: {e}"))
+    }
+
+    /// Produces for some time, then consumes it all.
+    fn loads(
+        &mut self,
+        pairing: &Pairing,
+        clients: usize,
+        batch_kib: usize,
+        seconds: f64,
+    ) -> Result<Vec<Measured>, String> {
+        let topic = self.begin(pairing, clients)?;
+        let address = self.broker.address().to_owned();
+        let target = Target { address: &address, topic: &topic, clients, batch: batch_kib };
+        let mut measured = vec![
+            self.measure(pairing, "produce", target, |target| load::produce(target, seconds))?,
+        ];
+        if pairing.consume {
+            let mut ends = Vec::new();
+            for partition in 0..clients as i32 {
+                let end = self.client.end_offset(&topic, partition);
+                ends.push(end.map_err(|e| e.to_string())?);
+            }
+            measured.push(self.measure(pairing, "consume", target, |t| load::consume(t, &ends))?);
+        }
+        self.end(&topic)?;
+        Ok(measured)
+    }
+
+    /// Produces and consumes at once, at `mb_per_second` or as fast as it goes.
+    fn both(
+        &mut self,
+        pairing: &Pairing,
+        batch_kib: usize,
+        seconds: f64,
+        mb_per_second: Option<f64>,
+    ) -> Result<Measured, String> {
+        let topic = self.begin(pairing, BOTH_CLIENTS)?;
+        let address = self.broker.address().to_owned();
+        let target =
+            Target { address: &address, topic: &topic, clients: BOTH_CLIENTS, batch: batch_kib };
+        let batch_mb = (batch_kib * RECORD_BYTES) as f64 / MB;
+        let rate = mb_per_second.map(|mb| mb / batch_mb / BOTH_CLIENTS as f64);
+        let what = if rate.is_some() { "both, half load" } else { "both, full" };
+        let done = self.measure(pairing, what, target, |t| load::both(t, seconds, rate))?;
+        self.end(&topic)?;
+        Ok(done)
+    }
+
+    fn measure(
+        &self,
+        pairing: &Pairing,
+        what: &str,
+        target: Target<'_>,
+        work: impl FnOnce(Target<'_>) -> Result<Done, String>,
+    ) -> Result<Measured, String> {
+        let before = self.broker.usage().cpu;
+        let done = work(target)?;
+        let usage = self.broker.usage();
+        let cpu_seconds = (usage.cpu - before).max(Duration::from_millis(10)).as_secs_f64();
+        let mb = done.records as f64 * RECORD_BYTES as f64 / MB;
+        let one = Measured {
+            pairing: pairing.name.into(),
+            broker: self.how.kind.name(),
+            what: what.into(),
+            clients: target.clients,
+            batch_kib: target.batch,
+            seconds: done.seconds,
+            mb_per_second: mb / done.seconds,
+            cpu_seconds,
+            mb_per_cpu_second: mb / cpu_seconds,
+            p50_ms: percentile(&done.latencies, 0.5),
+            p99_ms: percentile(&done.latencies, 0.99),
+            end_to_end_p50_ms: percentile(&done.end_to_end, 0.5),
+            end_to_end_p99_ms: percentile(&done.end_to_end, 0.99),
+            peak_rss_mb: usage.peak_rss_bytes as f64 / MB,
+        };
+        eprint!("{}", report(std::slice::from_ref(&one)));
+        Ok(one)
+    }
+}
+
+/// Makes a topic and waits until all of it takes records. Each partition gets one.
+fn make_topic(
+    client: &mut Client,
+    address: &str,
+    topic: &str,
+    partitions: i32,
+    settings: &[(&str, &str)],
+) -> Result<(), String> {
+    client.create_topic_with(topic, partitions, settings).map_err(|e| e.to_string())?;
     let begin = Instant::now();
-    let done: Vec<Done> = std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> =
-            (0..clients).map(|p| scope.spawn(move || work(&node.kafka, p as i32))).collect();
-        let panicked = |_| Err("a client panicked".to_owned());
-        threads.into_iter().map(|t| t.join().unwrap_or_else(panicked)).collect()
-    });
-    let seconds = begin.elapsed().as_secs_f64();
-    let cpu = (node.usage().cpu - cpu_before).max(Duration::from_millis(1)).as_secs_f64();
-    let (mut records, mut latencies) = (0, Vec::new());
-    for one in done {
-        let (n, mut some) = one?;
-        records += n;
-        latencies.append(&mut some);
-    }
-    latencies.sort_unstable();
-    let at = |share: f64| {
-        let place = (latencies.len() as f64 * share) as usize;
-        latencies
-            .get(place.min(latencies.len().saturating_sub(1)))
-            .map_or(0.0, |d| d.as_secs_f64() * 1e3)
-    };
-    let mb = records as f64 * RECORD_BYTES as f64 / MB;
-    Ok(Measured {
-        what: what.into(),
-        clients,
-        records,
-        seconds,
-        mb_per_second: mb / seconds,
-        cpu_seconds: cpu,
-        mb_per_cpu_second: mb / cpu,
-        p50_ms: at(0.5),
-        p99_ms: at(0.99),
-    })
-}
-
-fn produce(kafka: &str, partition: i32, until: Instant) -> Done {
-    let failed = |e: crate::wire_client::ClientError| e.to_string();
-    let mut client = Client::connect(kafka, TIMEOUT).map_err(failed)?;
-    let records: Vec<NewRecord> = (0..BATCH_RECORDS)
-        .map(|i| (i as i64, Some(vec![b'k'; 8]), vec![b'a' + (i % 26) as u8; RECORD_BYTES]))
-        .collect();
-    let bytes = batch(&records, None).map_err(failed)?;
-    let (mut sent, mut latencies) = (std::collections::VecDeque::new(), Vec::new());
-    while Instant::now() < until {
-        if sent.len() >= PIPELINE {
-            client.receive_ack().map_err(failed)?;
-            latencies.extend(sent.pop_front().map(|at: Instant| at.elapsed()));
+    for partition in 0..partitions {
+        let frame = raw::produce_frame(topic, partition, ready_batch(1)?)?;
+        loop {
+            match take_one(address, &frame)? {
+                Ok(()) => break,
+                Err(code) if broker::is_passing(code) && begin.elapsed() < TIMEOUT => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(code) => return Err(format!("produce to {topic}: Kafka error {code}")),
+            }
         }
-        client.send_batch("load", partition, bytes.clone()).map_err(failed)?;
-        sent.push_back(Instant::now());
     }
-    while let Some(at) = sent.pop_front() {
-        client.receive_ack().map_err(failed)?;
-        latencies.push(at.elapsed());
-    }
-    Ok((latencies.len() as u64 * BATCH_RECORDS as u64, latencies))
+    Ok(())
 }
 
-fn consume(kafka: &str, partition: i32) -> Done {
-    let failed = |e: crate::wire_client::ClientError| e.to_string();
-    let mut client = Client::connect(kafka, TIMEOUT).map_err(failed)?;
-    let end = client.end_offset("load", partition).map_err(failed)?;
-    let (mut next, mut latencies) = (0, Vec::new());
-    while next < end {
-        let begin = Instant::now();
-        let fetched = client.fetch("load", partition, next, 8 << 20, 500).map_err(failed)?;
-        latencies.push(begin.elapsed());
-        let after = fetched.end();
-        if after <= next {
-            return Err(format!("no record at {next} of load-{partition}"));
-        }
-        next = after;
+/// Times from starting the process to the first record taken, with [`START_PARTITIONS`] partitions
+/// that hold a record each.
+fn starts(options: &Options, kind: Kind) -> Result<Vec<Measured>, String> {
+    let how = how(options, kind, "start", "fsync")?;
+    let (broker, _) = Broker::start(&how, "none", false)?;
+    let mut client = Client::connect(broker.address(), TIMEOUT).map_err(|e| e.to_string())?;
+    make_topic(&mut client, broker.address(), "many", START_PARTITIONS, &[])?;
+    broker.stop()?;
+    let mut measured = Vec::new();
+    for _ in 0..options.rounds {
+        let (broker, took) = Broker::start(&how, "many", true)?;
+        let usage = broker.usage();
+        let ms = took.as_secs_f64() * 1e3;
+        let one = Measured {
+            pairing: "start".into(),
+            broker: kind.name(),
+            what: format!("start, {START_PARTITIONS} partitions"),
+            clients: 1,
+            batch_kib: 1,
+            seconds: took.as_secs_f64(),
+            mb_per_second: 0.0,
+            cpu_seconds: usage.cpu.as_secs_f64(),
+            mb_per_cpu_second: 0.0,
+            p50_ms: ms,
+            p99_ms: ms,
+            end_to_end_p50_ms: 0.0,
+            end_to_end_p99_ms: 0.0,
+            peak_rss_mb: usage.peak_rss_bytes as f64 / MB,
+        };
+        eprint!("{}", report(std::slice::from_ref(&one)));
+        measured.push(one);
+        broker.stop()?;
     }
-    Ok((end as u64, latencies))
-}
-
-/// The results as a table.
-pub fn report(measured: &[Measured]) -> String {
-    let head = ["", "clients", "seconds", "MB/s", "CPU s", "MB/CPU s", "p50 ms", "p99 ms"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for m in measured {
-        rows.push(vec![
-            m.what.clone(),
-            m.clients.to_string(),
-            format!("{:.2}", m.seconds),
-            format!("{:.0}", m.mb_per_second),
-            format!("{:.2}", m.cpu_seconds),
-            format!("{:.0}", m.mb_per_cpu_second),
-            format!("{:.2}", m.p50_ms),
-            format!("{:.2}", m.p99_ms),
-        ]);
-    }
-    table(&rows)
+    let _ = std::fs::remove_dir_all(how.folder);
+    Ok(measured)
 }
