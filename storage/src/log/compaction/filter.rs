@@ -188,8 +188,9 @@ fn with_body(original: &[u8], body: &[u8], facts: &Facts) -> Result<Bytes, Batch
 pub(super) struct Transactions {
     /// Aborted ones that the walk has not reached, the last first.
     ahead: Vec<Aborted>,
-    /// Aborted ones it is inside of, and whether it met data of theirs.
-    aborted: HashMap<i64, bool>,
+    /// Aborted ones it is inside of by their producers: where the marker is (or was), and whether
+    /// data of theirs was met.
+    aborted: HashMap<i64, (i64, bool)>,
     /// Producers with data of a committed transaction since their last marker.
     committed: BTreeSet<i64>,
     /// Abort markers whose data is gone: no reader needs to be told of them.
@@ -207,7 +208,7 @@ impl Transactions {
         while let Some(next) = self.ahead.last()
             && next.first_offset <= header.last_offset()
         {
-            self.aborted.insert(next.producer_id, false);
+            self.aborted.insert(next.producer_id, (next.last_offset, false));
             self.ahead.pop();
         }
         if !header.is_control() {
@@ -216,7 +217,9 @@ impl Transactions {
         match Marker::read(batch) {
             Some(marker) if marker.commit => !self.committed.remove(&header.producer_id),
             Some(_) => {
-                let needless = self.aborted.remove(&header.producer_id) != Some(true);
+                let aborted = self.aborted.remove(&header.producer_id).is_some_and(|(_, met)| met);
+                // An emptied batch of a transaction that is forgotten passes for a committed one.
+                let needless = !self.committed.remove(&header.producer_id) && !aborted;
                 if needless {
                     self.needless.insert(header.base_offset);
                 }
@@ -232,11 +235,11 @@ impl Transactions {
             return false;
         }
         match self.aborted.get_mut(&header.producer_id) {
-            Some(met) => {
+            Some((marker, met)) if header.base_offset < *marker => {
                 *met = true;
                 true
             }
-            None => {
+            _ => {
                 self.committed.insert(header.producer_id);
                 false
             }

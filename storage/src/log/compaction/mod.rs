@@ -25,9 +25,9 @@ mod swap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Aborted, Partition};
 use super::batch::{BatchHeader, RecordIter, records};
 use super::segment::Segment;
+use super::{Aborted, Partition};
 use crate::error::Error;
 use crate::topics::TopicConfig;
 use filter::{Filter, Left, Transactions};
