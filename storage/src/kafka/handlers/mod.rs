@@ -4,15 +4,21 @@
 //! partition, topic or group is a value in the answer; it never spoils the others.
 
 pub(super) mod alter_configs;
+pub(super) mod alter_user_scram_credentials;
 pub(super) mod api_versions;
+pub(super) mod create_acls;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
+pub(super) mod delegation_tokens;
+pub(super) mod delete_acls;
 pub(super) mod delete_groups;
 pub(super) mod delete_records;
 pub(super) mod delete_topics;
+pub(super) mod describe_acls;
 pub(super) mod describe_cluster;
 pub(super) mod describe_configs;
 pub(super) mod describe_groups;
+pub(super) mod describe_user_scram_credentials;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;

@@ -1,5 +1,6 @@
 //! The protocol as a client sees it: frames in, frames out, on a disk in memory.
 
+mod access;
 mod behaviour;
 mod configs;
 mod groups;
