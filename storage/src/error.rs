@@ -186,6 +186,7 @@ pub enum ErrorCode {
     UnsupportedAssignor = 112,
     StaleMemberEpoch = 113,
     TransactionAbortable = 120,
+    InvalidRegularExpression = 128,
 }
 
 impl ErrorCode {

@@ -42,6 +42,8 @@ impl std::fmt::Debug for Topic {
 pub(crate) struct Topics {
     by_id: HashMap<Uuid, Arc<Topic>>,
     by_name: BTreeMap<Arc<str>, Arc<Topic>>,
+    /// Counts the changes.
+    version: u64,
 }
 
 impl Topics {
@@ -58,14 +60,21 @@ impl Topics {
         self.by_name.values()
     }
 
+    /// Changes with every change of a topic.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Adds a topic or replaces the one of the same id.
     pub(crate) fn insert(&mut self, topic: Arc<Topic>) {
+        self.version += 1;
         self.by_id.insert(topic.id, topic.clone());
         self.by_name.insert(topic.name.clone(), topic);
     }
 
     pub(crate) fn remove(&mut self, id: &Uuid) -> Option<Arc<Topic>> {
         let topic = self.by_id.remove(id)?;
+        self.version += 1;
         self.by_name.remove(&topic.name);
         Some(topic)
     }

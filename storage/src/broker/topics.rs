@@ -230,6 +230,11 @@ impl Broker {
         self.topics.read().by_id(&id).cloned()
     }
 
+    /// Changes whenever a topic is made, altered or deleted; counts from 0 at each start.
+    pub fn topics_version(&self) -> u64 {
+        self.topics.read().version()
+    }
+
     /// All topics, by name.
     pub fn topics(&self) -> Vec<Arc<Topic>> {
         self.topics.read().iter().cloned().collect()

@@ -22,6 +22,7 @@
 
 use std::collections::BTreeMap;
 
+use super::consumer::{ConsumerGroup, Volatile};
 use super::records::{CommittedOffset, GroupRecord, StoredGeneration, StoredMember};
 use crate::error::ErrorCode;
 
@@ -150,6 +151,12 @@ pub struct Group {
     pub emptied_at_ms: i64,
     /// The last generation that was written to the journal.
     pub stored: StoredGeneration,
+    /// Set if the group speaks KIP-848; what is said above of generation and members is empty then.
+    pub consumer: Option<ConsumerGroup>,
+    /// What a restart may forget of `consumer`.
+    pub(super) volatile: Volatile,
+    /// The group has just become a classic one: its members are to join again.
+    pub(super) rejoin: bool,
 }
 
 impl Group {
@@ -167,7 +174,32 @@ impl Group {
             offsets: BTreeMap::new(),
             emptied_at_ms: 0,
             stored: StoredGeneration::default(),
+            consumer: None,
+            volatile: Volatile::default(),
+            rejoin: false,
         }
+    }
+
+    /// Whether nobody is a member.
+    pub fn is_empty(&self) -> bool {
+        match &self.consumer {
+            Some(group) => group.members.is_empty(),
+            None => self.state == State::Empty,
+        }
+    }
+
+    /// Kafka's name of the state.
+    pub fn state_name(&self) -> &'static str {
+        self.consumer.as_ref().map_or(self.state.name(), ConsumerGroup::state)
+    }
+
+    /// Whether there is nothing in it, and nothing to come.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.is_empty()
+            && self.promised.is_empty()
+            && self.offsets.is_empty()
+            && self.stored == StoredGeneration::default()
+            && self.consumer.as_ref().is_none_or(|group| *group == ConsumerGroup::default())
     }
 
     /// Finds the member a request speaks for, and checks that no other process took its place.
@@ -220,9 +252,37 @@ impl Group {
                     }
                 }
             }
+            GroupRecord::ClassicForgotten { .. } => self.forget_classic(),
+            GroupRecord::ConsumerForgotten { .. } => {
+                self.consumer = None;
+                self.volatile = Volatile::default();
+            }
+            GroupRecord::ConsumerEpochs { epochs, .. } => {
+                self.consumer.get_or_insert_default().epochs = *epochs;
+            }
+            GroupRecord::ConsumerMember { member, .. } => {
+                let members = &mut self.consumer.get_or_insert_default().members;
+                members.insert(member.id.clone(), member.clone());
+            }
+            GroupRecord::ConsumerMemberForgotten { id, .. } => {
+                if let Some(group) = &mut self.consumer {
+                    group.members.remove(id);
+                }
+            }
             // The owner of the group drops it as a whole.
             GroupRecord::GroupForgotten { .. } => {}
         }
+    }
+
+    fn forget_classic(&mut self) {
+        let empty = Self::new(&self.name);
+        *self = Self {
+            offsets: std::mem::take(&mut self.offsets),
+            emptied_at_ms: self.emptied_at_ms,
+            consumer: self.consumer.take(),
+            volatile: std::mem::take(&mut self.volatile),
+            ..empty
+        };
     }
 
     fn apply_generation(&mut self, stored: &StoredGeneration) {
@@ -255,6 +315,9 @@ impl Group {
                 group: group.clone(),
                 generation: self.stored.clone(),
             });
+        }
+        if let Some(consumer) = &self.consumer {
+            consumer.changes_since(&ConsumerGroup::default(), group, out);
         }
         for (topic, partitions) in &self.offsets {
             for (partition, offset) in partitions {

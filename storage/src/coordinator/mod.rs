@@ -1,4 +1,5 @@
-//! The group coordinator: consumer groups of the classic protocol and their committed offsets.
+//! The group coordinator: groups of the classic and of the KIP-848 protocol, and their committed
+//! offsets.
 //!
 //! It does no I/O, has no clock and takes no lock. Each call gets the time and returns a
 //! [`Decision`]: the answer, the facts ([`GroupRecord`]) to be put in the node journal, and the
@@ -10,22 +11,31 @@
 //! - `group.rs`: one group, and what applying a fact does to it
 //! - `join.rs`, `sync.rs`: what members ask for: join; assignment, heartbeat, leave
 //! - `rebalance.rs`: how the next generation comes about, and the passing of time
+//! - `consumer/`: groups of the KIP-848 protocol; `steps.rs`: requests to them
+//! - `convert.rs`: from one protocol to the other; `protocol.rs`: what consumers put into the classic one
 //! - `offsets.rs`: committing, deleting and expiring offsets
 //!
 //! Invariant: [`Groups::snapshot`] of a rebuilt coordinator equals that of the one that ran.
 
+pub mod consumer;
+mod convert;
 pub mod group;
 mod join;
 mod offsets;
+pub mod protocol;
 mod rebalance;
 pub mod records;
+mod steps;
 mod sync;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use group::{Group, Member, State};
+pub use consumer::Topology;
+use consumer::{Draft, OwnPace};
+use group::{Group, Member};
 pub use offsets::{Commit, CommitAs};
 use rebalance::Effects;
 pub use records::{CommittedOffset, GroupRecord};
@@ -46,6 +56,12 @@ pub struct GroupConfig {
     pub offsets_retention_ms: i64,
     /// Longest metadata string a commit may carry, bytes (`offset.metadata.max.bytes`).
     pub offset_metadata_max: usize,
+    /// Most members of one group (`group.max.size`, `group.consumer.max.size`). Kafka has no limit.
+    pub members_max: usize,
+    /// `group.consumer.session.timeout.ms`
+    pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub consumer_heartbeat_interval_ms: i32,
 }
 
 impl GroupConfig {
@@ -57,6 +73,9 @@ impl GroupConfig {
             initial_delay_ms: 100,
             offsets_retention_ms: 7 * 24 * 3_600_000,
             offset_metadata_max: 4096,
+            members_max: 10_000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
         }
     }
 }
@@ -184,6 +203,14 @@ pub struct SyncRequest {
     pub assignments: Vec<(String, Vec<u8>)>,
 }
 
+/// A sync that was taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyncStep {
+    Done(Synced),
+    /// Poll for the answer.
+    Wait,
+}
+
 /// A member's assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synced {
@@ -196,12 +223,15 @@ pub struct Synced {
 #[derive(Clone, Debug)]
 pub struct Groups {
     config: GroupConfig,
+    topology: Arc<dyn Topology>,
     groups: BTreeMap<String, Group>,
+    /// What was set for single groups: session timeout and heartbeat interval, ms.
+    paces: BTreeMap<String, OwnPace>,
 }
 
 impl Groups {
-    pub fn new(config: GroupConfig) -> Self {
-        Self { config, groups: BTreeMap::new() }
+    pub fn new(config: GroupConfig, topology: Arc<dyn Topology>) -> Self {
+        Self { config, topology, groups: BTreeMap::new(), paces: BTreeMap::new() }
     }
 
     /// Takes in one fact that is in the journal.
@@ -210,11 +240,10 @@ impl Groups {
             GroupRecord::GroupForgotten { group } => {
                 self.groups.remove(group);
             }
-            GroupRecord::Generation { group, .. }
-            | GroupRecord::OffsetCommitted { group, .. }
-            | GroupRecord::OffsetForgotten { group, .. } => {
-                let of = self.groups.entry(group.clone()).or_insert_with(|| Group::new(group));
-                of.apply(record);
+            _ => {
+                let group = record.group();
+                let of = self.groups.entry(group.to_owned());
+                of.or_insert_with(|| Group::new(group)).apply(record);
             }
         }
     }
@@ -257,6 +286,11 @@ impl Groups {
         if !allowed.contains(&request.session_timeout_ms) {
             return refused(Err(ErrorCode::InvalidSessionTimeout.into()));
         }
+        if self.is_consumer(&request.group) {
+            let step = |draft: &mut Draft<'_>| draft.join_classic(request).map(JoinStep::Done);
+            let joined = self.consumer_step(&request.group, now_ms, step);
+            return joined.unwrap_or_else(|| refused(Err(ErrorCode::UnknownMemberId.into())));
+        }
         if !self.groups.contains_key(&request.group) {
             if !request.member.is_empty() {
                 return refused(Err(ErrorCode::UnknownMemberId.into()));
@@ -276,6 +310,10 @@ impl Groups {
         member: &str,
         now_ms: i64,
     ) -> Decision<Poll<Result<Joined, ErrorCode>>> {
+        if self.is_consumer(group) {
+            // The group was converted meanwhile.
+            return refused(Poll::Ready(Err(ErrorCode::RebalanceInProgress)));
+        }
         self.with(group, |group, config, effects| group.poll_join(member, config, now_ms, effects))
             .unwrap_or_else(|| refused(Poll::Ready(Err(ErrorCode::UnknownMemberId))))
     }
@@ -285,9 +323,14 @@ impl Groups {
         &mut self,
         request: &SyncRequest,
         now_ms: i64,
-    ) -> Decision<Result<(), ErrorCode>> {
-        self.with(&request.group, |group, config, effects| {
-            group.submit_sync(request, config, now_ms, effects)
+    ) -> Decision<Result<SyncStep, ErrorCode>> {
+        let group = &request.group;
+        if let Some(synced) = self.consumer_step(group, now_ms, |draft| draft.sync_classic(request))
+        {
+            return synced.map(|synced| synced.map(SyncStep::Done));
+        }
+        self.with(group, |group, config, effects| {
+            group.submit_sync(request, config, now_ms, effects).map(|()| SyncStep::Wait)
         })
         .unwrap_or_else(|| refused(Err(ErrorCode::UnknownMemberId)))
     }
@@ -300,6 +343,9 @@ impl Groups {
         generation: i32,
         now_ms: i64,
     ) -> Decision<Poll<Result<Synced, ErrorCode>>> {
+        if self.is_consumer(group) {
+            return refused(Poll::Ready(Err(ErrorCode::RebalanceInProgress)));
+        }
         self.with(group, |group, config, effects| {
             group.poll_sync(member, generation, config, now_ms, effects)
         })
@@ -315,6 +361,13 @@ impl Groups {
         generation: i32,
         now_ms: i64,
     ) -> Decision<Result<(), ErrorCode>> {
+        let beat = |draft: &mut Draft<'_>| draft.beat_classic(member, instance, generation);
+        if let Some(beat) = self.consumer_step(group, now_ms, beat) {
+            return beat.map(|beat| match beat? {
+                true => Err(ErrorCode::RebalanceInProgress),
+                false => Ok(()),
+            });
+        }
         self.with(group, |group, config, effects| {
             group.heartbeat(member, instance, generation, config, now_ms, effects)
         })
@@ -329,6 +382,10 @@ impl Groups {
         instance: Option<&str>,
         now_ms: i64,
     ) -> Decision<Result<(), ErrorCode>> {
+        let left = |draft: &mut Draft<'_>| draft.leave_classic(member, instance);
+        if let Some(left) = self.consumer_step(group, now_ms, left) {
+            return left;
+        }
         self.with(group, |group, config, effects| {
             group.leave(member, instance, config, now_ms, effects)
         })
@@ -337,15 +394,33 @@ impl Groups {
 
     /// Deletes a group that has no members.
     pub fn delete(&mut self, group: &str, now_ms: i64) -> Decision<Result<(), ErrorCode>> {
-        self.with(group, |group, config, effects| {
-            group.advance(config, now_ms, effects);
-            if group.state != State::Empty {
-                return Err(ErrorCode::NonEmptyGroup);
-            }
-            group.forget(effects);
-            Ok(())
-        })
-        .unwrap_or_else(|| refused(Err(ErrorCode::GroupIdNotFound)))
+        let passed = self.pass_time(group, now_ms);
+        let mut deleted = self
+            .with(group, |group, _, effects| {
+                if !group.is_empty() {
+                    return Err(ErrorCode::NonEmptyGroup);
+                }
+                group.forget(effects);
+                Ok(())
+            })
+            .unwrap_or_else(|| refused(Err(ErrorCode::GroupIdNotFound)));
+        deleted.put_first(passed);
+        deleted
+    }
+
+    /// Lets time pass for one group.
+    fn pass_time(&mut self, group: &str, now_ms: i64) -> Decision<()> {
+        let nothing = |_: &mut Draft<'_>| Ok::<(), ErrorCode>(());
+        match self.consumer_step(group, now_ms, nothing) {
+            Some(passed) => passed.map(|_| ()),
+            None => self
+                .with(group, |group, config, effects| group.advance(config, now_ms, effects))
+                .unwrap_or_else(|| refused(())),
+        }
+    }
+
+    fn is_consumer(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| group.consumer.is_some())
     }
 
     /// Lets time pass for all groups: ends sessions, expires offsets, drops groups nobody needs.
@@ -353,22 +428,20 @@ impl Groups {
         let mut all = refused(());
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let one = self.with(&name, |group, config, effects| {
-                group.advance(config, now_ms, effects);
+            let passed = self.pass_time(&name, now_ms);
+            // What has changed is looked at by the next tick, when it is applied.
+            let changed = !passed.records.is_empty();
+            all.records.extend(passed.records);
+            all.wake.extend(passed.wake);
+            if changed {
+                continue;
+            }
+            let expired = self.with(&name, |group, config, effects| {
                 group.expire(config, now_ms, effects);
             });
-            if let Some(one) = one {
-                all.records.extend(one.records);
-                all.wake.extend(one.wake);
-            }
+            all.records.extend(expired.into_iter().flat_map(|expired| expired.records));
         }
-        let idle = |group: &Group| {
-            group.state == State::Empty
-                && group.promised.is_empty()
-                && group.offsets.is_empty()
-                && group.stored == records::StoredGeneration::default()
-        };
-        self.groups.retain(|_, group| !idle(group));
+        self.groups.retain(|_, group| !group.is_forgotten());
         all
     }
 
@@ -382,6 +455,19 @@ impl Groups {
         let response = act(found, &self.config, &mut effects);
         let wake = if effects.wake { vec![group.to_owned()] } else { vec![] };
         Some(Decision { response, records: effects.records, wake })
+    }
+}
+
+impl<R> Decision<R> {
+    /// The same decision with another answer.
+    fn map<S>(self, to: impl FnOnce(R) -> S) -> Decision<S> {
+        Decision { response: to(self.response), records: self.records, wake: self.wake }
+    }
+
+    /// Adds what was decided before this.
+    fn put_first(&mut self, before: Decision<()>) {
+        self.records.splice(0..0, before.records);
+        self.wake.extend(before.wake);
     }
 }
 

@@ -3,9 +3,12 @@
 //! A commit is one decision for all its partitions: its records go to the journal as one entry, so
 //! after a crash all of them are there or none.
 
-use super::group::{Group, State};
+use std::collections::BTreeSet;
+
+use super::group::{Group, Member, State};
+use super::protocol::{CONSUMER, read_subscription};
 use super::rebalance::Effects;
-use super::records::{CommittedOffset, GroupRecord, StoredGeneration};
+use super::records::{CommittedOffset, GroupRecord};
 use super::{Decision, GroupConfig, Groups, refused};
 use crate::error::ErrorCode;
 
@@ -16,8 +19,10 @@ pub struct CommitAs<'a> {
     /// Empty for a consumer that assigns its partitions itself.
     pub member: &'a str,
     pub instance: Option<&'a str>,
-    /// -1 for a consumer that assigns its partitions itself.
+    /// Generation or member epoch; -1 for a consumer that assigns its partitions itself.
     pub generation: i32,
+    /// The client understands the errors of member epochs (OffsetCommit 9 and later).
+    pub knows_epochs: bool,
 }
 
 /// One partition's offset to be committed.
@@ -44,40 +49,53 @@ impl Groups {
         }
         if !self.groups.contains_key(by.group) {
             if by.generation >= 0 {
-                return refused(Err(ErrorCode::IllegalGeneration));
+                let error = match by.knows_epochs {
+                    true => ErrorCode::GroupIdNotFound,
+                    false => ErrorCode::IllegalGeneration,
+                };
+                return refused(Err(error));
             }
             self.groups.insert(by.group.to_owned(), Group::new(by.group));
         }
-        self.with(by.group, |group, config, effects| {
-            group.may_commit(by, config, now_ms, effects)?;
-            let one = |commit| group.decide_commit(commit, config, now_ms, effects);
-            Ok(commits.into_iter().map(one).collect())
-        })
-        .unwrap_or_else(|| refused(Err(ErrorCode::CoordinatorNotAvailable)))
+        let passed = self.pass_time(by.group, now_ms);
+        let mut decided = self
+            .with(by.group, |group, config, effects| {
+                group.may_commit(by, now_ms)?;
+                let one = |commit| group.decide_commit(commit, config, now_ms, effects);
+                Ok(commits.into_iter().map(one).collect())
+            })
+            .unwrap_or_else(|| refused(Err(ErrorCode::CoordinatorNotAvailable)));
+        decided.put_first(passed);
+        decided
     }
 
     /// Forgets offsets of one group, as an administrator asks. Offsets a member may still read
-    /// from are kept (`GroupSubscribedToTopic`): without opening the members' subscriptions, every
-    /// topic of a group with members counts as such.
+    /// from are kept: `GROUP_SUBSCRIBED_TO_TOPIC`.
     pub fn forget_offsets(
         &mut self,
         group: &str,
         partitions: &[(String, i32)],
         now_ms: i64,
     ) -> Decision<Result<Vec<ErrorCode>, ErrorCode>> {
-        self.with(group, |group, config, effects| {
-            group.advance(config, now_ms, effects);
-            let busy = group.state != State::Empty;
-            let one = |(topic, partition): &(String, i32)| {
-                if busy {
-                    return ErrorCode::GroupSubscribedToTopic;
+        let passed = self.pass_time(group, now_ms);
+        let mut decided = self
+            .with(group, |group, _, effects| {
+                let subscribed = group.subscribed();
+                if subscribed == Subscribed::Unknown {
+                    return Err(ErrorCode::NonEmptyGroup);
                 }
-                group.forget_offset(topic, *partition, effects);
-                ErrorCode::None
-            };
-            Ok(partitions.iter().map(one).collect())
-        })
-        .unwrap_or_else(|| refused(Err(ErrorCode::GroupIdNotFound)))
+                let one = |(topic, partition): &(String, i32)| {
+                    if subscribed.holds(topic) {
+                        return ErrorCode::GroupSubscribedToTopic;
+                    }
+                    group.forget_offset(topic, *partition, effects);
+                    ErrorCode::None
+                };
+                Ok(partitions.iter().map(one).collect())
+            })
+            .unwrap_or_else(|| refused(Err(ErrorCode::GroupIdNotFound)));
+        decided.put_first(passed);
+        decided
     }
 
     /// Forgets the offsets all groups have in a topic that was deleted.
@@ -93,16 +111,21 @@ impl Groups {
 }
 
 impl Group {
-    fn may_commit(
-        &mut self,
-        by: &CommitAs<'_>,
-        config: &GroupConfig,
-        now_ms: i64,
-        effects: &mut Effects,
-    ) -> Result<(), ErrorCode> {
-        self.advance(config, now_ms, effects);
-        if by.generation < 0 && self.members.is_empty() {
+    /// Who may commit. Kafka's rules: without a generation only if there are no members; a member
+    /// in its own generation or epoch.
+    fn may_commit(&mut self, by: &CommitAs<'_>, now_ms: i64) -> Result<(), ErrorCode> {
+        if by.generation < 0 && self.is_empty() {
             return Ok(());
+        }
+        if let Some(group) = &self.consumer {
+            let member = group.members.get(by.member).ok_or(ErrorCode::UnknownMemberId)?;
+            if member.classic.is_none() && !by.knows_epochs {
+                return Err(ErrorCode::UnsupportedVersion);
+            }
+            return group.check_epoch(by.member, by.generation);
+        }
+        if by.generation < 0 && by.member.is_empty() && by.instance.is_none() {
+            return Err(ErrorCode::UnknownMemberId);
         }
         self.member(by.member, by.instance)?;
         if by.generation != self.generation {
@@ -150,6 +173,9 @@ impl Group {
                 self.forget_offset(topic, *partition, effects);
             }
         }
+        if let Some(consumer) = &self.consumer {
+            consumer.forget(&self.name, &mut effects.records);
+        }
         effects.records.push(GroupRecord::GroupForgotten { group: self.name.clone() });
     }
 
@@ -168,26 +194,72 @@ impl Group {
         self.offsets.get(topic)?.get(&partition)
     }
 
-    /// Forgets what is older than the retention time in a group without members, and in the end
-    /// the group itself.
+    /// Forgets what is older than the retention time and not read by a member, and in the end the
+    /// group itself.
     pub(super) fn expire(&self, config: &GroupConfig, now_ms: i64, effects: &mut Effects) {
-        if self.state != State::Empty {
-            return;
-        }
+        let empty = self.is_empty();
+        let subscribed = self.subscribed();
         let horizon_ms = now_ms.saturating_sub(config.offsets_retention_ms);
-        let old =
-            |offset: &CommittedOffset| offset.committed_at_ms.max(self.emptied_at_ms) <= horizon_ms;
-        let all = self.offsets.values().flat_map(|of_topic| of_topic.values());
-        if self.emptied_at_ms <= horizon_ms && all.clone().all(old) {
-            if self.stored != StoredGeneration::default() || all.count() > 0 {
+        let since_ms = if empty { self.emptied_at_ms } else { i64::MIN };
+        let old = |offset: &CommittedOffset| offset.committed_at_ms.max(since_ms) <= horizon_ms;
+        let mut all = self.offsets.values().flat_map(|of_topic| of_topic.values());
+        if empty && self.emptied_at_ms <= horizon_ms && all.all(old) {
+            if !self.is_forgotten() && self.promised.is_empty() {
                 self.forget(effects);
             }
             return;
         }
-        for (topic, partitions) in &self.offsets {
+        for (topic, partitions) in self.offsets.iter().filter(|(topic, _)| !subscribed.holds(topic))
+        {
             for (partition, _) in partitions.iter().filter(|(_, offset)| old(offset)) {
                 self.forget_offset(topic, *partition, effects);
             }
+        }
+    }
+
+    /// The topics members read.
+    pub(super) fn subscribed(&self) -> Subscribed {
+        if self.is_empty() {
+            return Subscribed::Topics(BTreeSet::new());
+        }
+        if let Some(group) = &self.consumer {
+            let by_name = group.members.values().flat_map(|member| &member.topics).cloned();
+            let by_regex = self.volatile.regex_topics().cloned();
+            return Subscribed::Topics(by_name.chain(by_regex).collect());
+        }
+        if self.protocol_type != CONSUMER {
+            return Subscribed::Unknown;
+        }
+        if self.state != State::Stable {
+            return Subscribed::All;
+        }
+        let protocol = self.protocol.as_deref();
+        let read = |member: &Member| read_subscription(member.metadata(protocol));
+        let each: Option<Vec<_>> = self.members.values().map(read).collect();
+        match each {
+            Some(each) => {
+                Subscribed::Topics(each.into_iter().flat_map(|read| read.topics).collect())
+            }
+            None => Subscribed::All,
+        }
+    }
+}
+
+/// Which topics a group's members read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Subscribed {
+    Topics(BTreeSet<String>),
+    /// It is a group of consumers, but what they read is not known at this moment.
+    All,
+    /// It is not a group of consumers.
+    Unknown,
+}
+
+impl Subscribed {
+    pub(super) fn holds(&self, topic: &str) -> bool {
+        match self {
+            Self::Topics(topics) => topics.contains(topic),
+            Self::All | Self::Unknown => true,
         }
     }
 }

@@ -31,6 +31,10 @@ impl Group {
     /// Lets time pass: ends sessions and phases whose time is up, and completes a join phase for
     /// which nobody is missing.
     pub fn advance(&mut self, config: &GroupConfig, now_ms: i64, effects: &mut Effects) {
+        if std::mem::take(&mut self.rejoin) && !self.members.is_empty() {
+            self.members.values_mut().for_each(|member| member.touch(now_ms));
+            self.start_joining(config, now_ms, effects);
+        }
         self.promised.retain(|_, until_ms| *until_ms > now_ms);
         let gone: Vec<String> = self
             .members

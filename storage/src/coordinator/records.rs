@@ -12,16 +12,29 @@
 //!            session timeout i32, rebalance timeout i32, subscription bytes, assignment bytes
 //! kind 2   OffsetCommitted, OffsetForgotten: offset i64, leader epoch i32, metadata string,
 //!            committed at i64 (ms since 1970)
+//! kind 3   ConsumerEpochs, ConsumerForgotten: group epoch i32, assignment epoch i32,
+//!            hash of the subscribed topics u64
+//! kind 4   ConsumerMember, ConsumerMemberForgotten; key = kind u8, group string, member id string
+//!            instance?, rack?, client id string, client host string, rebalance timeout i32,
+//!            count u32, topic string*, regex?, assignor?, state u8, epoch i32, previous epoch i32,
+//!            assigned parts, revoking parts, target parts,
+//!            classic u8 = 0 | 1, session timeout i32, count u32, (protocol string, metadata bytes)*
+//! parts    = count u32, (topic id 16 bytes, count u32, partition i32*)*
 //! string   = length u32, UTF-8;  bytes = length u32, bytes;  x? = u8 0 | u8 1, x
 //! ```
 //!
 //! All numbers are big-endian. An entry that does not read back to its last byte is refused as a
 //! whole. A count is never believed: vectors grow only as members are really there.
 //!
-//! Facts about different keys may be applied in any order: a group's generation and each of its
-//! offsets do not depend on each other.
+//! Facts about different keys may be applied in any order: a group's generation, its members and each
+//! of its offsets do not depend on each other.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
+use uuid::Uuid;
+
+use super::consumer::{ClassicPart, ConsumerMember, MemberState, Parts};
 
 /// One fact about one group. Applying the newest fact of each key gives the group back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +47,27 @@ pub enum GroupRecord {
     OffsetForgotten { group: String, topic: String, partition: i32 },
     /// The group was deleted. Its offsets are forgotten one by one, before.
     GroupForgotten { group: String },
+    /// The group is not a classic one any more; its offsets stay.
+    ClassicForgotten { group: String },
+    /// The epochs of a KIP-848 group.
+    ConsumerEpochs { group: String, epochs: StoredEpochs },
+    /// The group is not a KIP-848 one any more. Its members are forgotten one by one, before.
+    ConsumerForgotten { group: String },
+    /// A member of a KIP-848 group is new or has changed.
+    ConsumerMember { group: String, member: Arc<ConsumerMember> },
+    /// A member of a KIP-848 group is gone.
+    ConsumerMemberForgotten { group: String, id: String },
+}
+
+/// Where a KIP-848 group is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredEpochs {
+    /// Counts up with each change of members, subscriptions or topics.
+    pub group: i32,
+    /// The group epoch the present target was made for.
+    pub assignment: i32,
+    /// See `consumer/topics.rs`.
+    pub topics_hash: u64,
 }
 
 /// What survives of a generation: enough for its members to go on after a restart as if nothing
@@ -93,11 +127,15 @@ pub enum RecordError {
     Trailing,
     #[error("an ACL or a user is damaged, or of a newer program")]
     Access,
+    #[error("the record says that a member is in state {0}, which this program does not know")]
+    State(u8),
 }
 
 const VERSION: u8 = 1;
 const GENERATION: u8 = 1;
 const OFFSET: u8 = 2;
+const EPOCHS: u8 = 3;
+const MEMBER: u8 = 4;
 
 /// A key of the journal with its new value, or without one to forget it.
 pub type Entry = (Bytes, Option<Bytes>);
@@ -109,7 +147,12 @@ impl GroupRecord {
             Self::Generation { group, .. }
             | Self::OffsetCommitted { group, .. }
             | Self::OffsetForgotten { group, .. }
-            | Self::GroupForgotten { group } => group,
+            | Self::GroupForgotten { group }
+            | Self::ClassicForgotten { group }
+            | Self::ConsumerEpochs { group, .. }
+            | Self::ConsumerForgotten { group }
+            | Self::ConsumerMember { group, .. }
+            | Self::ConsumerMemberForgotten { group, .. } => group,
         }
     }
 
@@ -119,7 +162,7 @@ impl GroupRecord {
             Self::Generation { group, generation } => {
                 let mut value = Writer(vec![VERSION]);
                 value.generation(generation);
-                (generation_key(group), Some(value.0.into()))
+                (group_key(GENERATION, group), Some(value.0.into()))
             }
             Self::OffsetCommitted { group, topic, partition, offset } => {
                 let mut value = Writer(vec![VERSION]);
@@ -132,7 +175,23 @@ impl GroupRecord {
             Self::OffsetForgotten { group, topic, partition } => {
                 (offset_key(group, topic, *partition), None)
             }
-            Self::GroupForgotten { group } => (generation_key(group), None),
+            Self::GroupForgotten { group } | Self::ClassicForgotten { group } => {
+                (group_key(GENERATION, group), None)
+            }
+            Self::ConsumerEpochs { group, epochs } => {
+                let mut value = Writer(vec![VERSION]);
+                value.i32(epochs.group);
+                value.i32(epochs.assignment);
+                value.i64(epochs.topics_hash.cast_signed());
+                (group_key(EPOCHS, group), Some(value.0.into()))
+            }
+            Self::ConsumerForgotten { group } => (group_key(EPOCHS, group), None),
+            Self::ConsumerMember { group, member } => {
+                let mut value = Writer(vec![VERSION]);
+                value.consumer_member(member);
+                (member_key(group, &member.id), Some(value.0.into()))
+            }
+            Self::ConsumerMemberForgotten { group, id } => (member_key(group, id), None),
         }
     }
 
@@ -158,6 +217,18 @@ impl GroupRecord {
                     committed_at_ms: value.i64()?,
                 },
             },
+            EPOCHS => Self::ConsumerEpochs {
+                group,
+                epochs: StoredEpochs {
+                    group: value.i32()?,
+                    assignment: value.i32()?,
+                    topics_hash: value.i64()?.cast_unsigned(),
+                },
+            },
+            MEMBER => {
+                let member = Arc::new(value.consumer_member(key.text()?)?);
+                Self::ConsumerMember { group, member }
+            }
             kind => return Err(RecordError::Kind(kind)),
         };
         match key.0.is_empty() && value.0.is_empty() {
@@ -167,9 +238,16 @@ impl GroupRecord {
     }
 }
 
-fn generation_key(group: &str) -> Bytes {
-    let mut key = Writer(vec![GENERATION]);
+fn group_key(kind: u8, group: &str) -> Bytes {
+    let mut key = Writer(vec![kind]);
     key.text(group);
+    key.0.into()
+}
+
+fn member_key(group: &str, id: &str) -> Bytes {
+    let mut key = Writer(vec![MEMBER]);
+    key.text(group);
+    key.text(id);
     key.0.into()
 }
 
@@ -233,6 +311,42 @@ impl Writer {
             self.i32(member.rebalance_timeout_ms);
             self.bytes(&member.subscription);
             self.bytes(&member.assignment);
+        }
+    }
+
+    fn consumer_member(&mut self, member: &ConsumerMember) {
+        self.optional(member.instance.as_deref());
+        self.optional(member.rack.as_deref());
+        self.text(&member.client_id);
+        self.text(&member.client_host);
+        self.i32(member.rebalance_timeout_ms);
+        self.len(member.topics.len());
+        member.topics.iter().for_each(|topic| self.text(topic));
+        self.optional(member.regex.as_deref());
+        self.optional(member.assignor.as_deref());
+        self.u8(member.state as u8);
+        self.i32(member.epoch);
+        self.i32(member.previous_epoch);
+        self.parts(&member.assigned);
+        self.parts(&member.revoking);
+        self.parts(&member.target);
+        self.u8(u8::from(member.classic.is_some()));
+        if let Some(classic) = &member.classic {
+            self.i32(classic.session_timeout_ms);
+            self.len(classic.protocols.len());
+            for (name, metadata) in &classic.protocols {
+                self.text(name);
+                self.bytes(metadata);
+            }
+        }
+    }
+
+    fn parts(&mut self, parts: &Parts) {
+        self.len(parts.len());
+        for (topic, indexes) in parts {
+            self.0.extend_from_slice(topic.as_bytes());
+            self.len(indexes.len());
+            indexes.iter().for_each(|index| self.i32(*index));
         }
     }
 }
@@ -317,5 +431,45 @@ impl<'a> Reader<'a> {
             subscription: self.bytes()?,
             assignment: self.bytes()?,
         })
+    }
+
+    fn consumer_member(&mut self, id: String) -> Result<ConsumerMember, RecordError> {
+        Ok(ConsumerMember {
+            id,
+            instance: self.optional()?,
+            rack: self.optional()?,
+            client_id: self.text()?,
+            client_host: self.text()?,
+            rebalance_timeout_ms: self.i32()?,
+            topics: self.many(Self::text)?,
+            regex: self.optional()?,
+            assignor: self.optional()?,
+            state: match self.u8()? {
+                0 => MemberState::Stable,
+                1 => MemberState::Unrevoked,
+                2 => MemberState::Unreleased,
+                other => return Err(RecordError::State(other)),
+            },
+            epoch: self.i32()?,
+            previous_epoch: self.i32()?,
+            assigned: self.parts()?,
+            revoking: self.parts()?,
+            target: self.parts()?,
+            classic: match self.u8()? {
+                0 => None,
+                _ => Some(ClassicPart {
+                    session_timeout_ms: self.i32()?,
+                    protocols: self.many(|value| Ok((value.text()?, value.bytes()?)))?,
+                }),
+            },
+        })
+    }
+
+    fn parts(&mut self) -> Result<Parts, RecordError> {
+        let parts = self.many(|value| {
+            let topic = Uuid::from_bytes(value.array()?);
+            Ok((topic, value.many(Self::i32)?.into_iter().collect()))
+        })?;
+        Ok(parts.into_iter().collect())
     }
 }

@@ -217,6 +217,8 @@ fn dispatch(call: &Call<'_>, body: Bytes) -> Result<Outcome, FrameError> {
         50 => to!(describe_user_scram_credentials),
         51 => to!(alter_user_scram_credentials),
         60 => to!(describe_cluster),
+        68 => to!(consumer_group_heartbeat),
+        69 => to!(consumer_group_describe),
         // SUPPORTED and this table say the same: a test asks for every row.
         key => Err(FrameError::NotServed { key, version }),
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::configs::{self, Settings};
 use crate::broker::{Broker, Ticket, WakeKey};
 use crate::coordinator::records::RecordError;
-use crate::coordinator::{Decision, GroupConfig, GroupRecord, Groups};
+use crate::coordinator::{Decision, GroupConfig, GroupRecord, Groups, Topology};
 use crate::error::ErrorCode;
 use crate::security::{Access, AccessConfig, is_about_access};
 
@@ -60,6 +60,33 @@ pub trait Ids: Send + Sync {
     fn fresh(&self) -> Uuid;
 }
 
+/// The broker's topics as the groups see them.
+struct BrokerTopics(Arc<Broker>);
+
+impl std::fmt::Debug for BrokerTopics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the broker's topics")
+    }
+}
+
+impl Topology for BrokerTopics {
+    fn topic(&self, name: &str) -> Option<(Uuid, i32)> {
+        self.0.topic(name).map(|topic| (topic.id, topic.partition_count()))
+    }
+
+    fn name_of(&self, id: Uuid) -> Option<String> {
+        self.0.topic_by_id(id).map(|topic| topic.name.to_string())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.topics().iter().map(|topic| topic.name.to_string()).collect()
+    }
+
+    fn version(&self) -> u64 {
+        self.0.topics_version()
+    }
+}
+
 /// See the head of this file.
 pub struct KafkaNode {
     pub(super) broker: Arc<Broker>,
@@ -93,7 +120,8 @@ impl KafkaNode {
         ids: Arc<dyn Ids>,
         now_ms: i64,
     ) -> Result<Self, RecordError> {
-        let mut all = Groups::new(config.groups.clone());
+        let topology = Arc::new(BrokerTopics(broker.clone()));
+        let mut all = Groups::new(config.groups.clone(), topology);
         let mut settings = Settings::default();
         for (key, value) in groups.iter().filter(|(key, _)| !is_about_access(key)) {
             if configs::is_setting(key) {

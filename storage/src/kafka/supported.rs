@@ -61,7 +61,22 @@ pub const SUPPORTED: &[Api] = &[
     api(50, "DescribeUserScramCredentials", 0, 0, 0),
     api(51, "AlterUserScramCredentials", 0, 0, 0),
     api(60, "DescribeCluster", 0, 2, 0),
+    api(68, "ConsumerGroupHeartbeat", 0, 1, 0),
+    api(69, "ConsumerGroupDescribe", 0, 1, 0),
 ];
+
+/// One feature of the cluster: what this program can do, and what is switched on (KIP-584).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feature {
+    pub name: &'static str,
+    pub min: i16,
+    pub max: i16,
+    /// The level in force.
+    pub level: i16,
+}
+
+/// By name. `group.version` 1 is KIP-848.
+pub const FEATURES: &[Feature] = &[Feature { name: "group.version", min: 0, max: 1, level: 1 }];
 
 /// The row of an API.
 pub fn find(key: i16) -> Option<&'static Api> {

@@ -8,13 +8,13 @@
 //! can read it. A version that is not served is answered with the body of version 0, error 35 and
 //! the list, from which the client picks a version to ask again with.
 //!
-//! No features are announced yet: transactions and KIP-848 groups are not served.
+//! The features ([`FEATURES`]) say which protocols are on, from version 3 on.
 
-use kafka_wire::api_versions_response::ApiVersion;
+use kafka_wire::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_wire::{ApiVersionsRequest, ApiVersionsResponse};
 
 use super::*;
-use crate::kafka::supported::SUPPORTED;
+use crate::kafka::supported::{FEATURES, SUPPORTED};
 
 pub(in crate::kafka) const KEY: i16 = 18;
 
@@ -29,7 +29,29 @@ pub(in crate::kafka) fn handle(
         return Step::Now(response);
     }
     response.api_keys = all();
+    if call.version() >= 3 {
+        announce_features(call.version(), &mut response);
+    }
     Step::Now(response)
+}
+
+fn announce_features(version: i16, response: &mut ApiVersionsResponse) {
+    for feature in FEATURES.iter().filter(|feature| version >= 4 || feature.min > 0) {
+        let mut supported = SupportedFeatureKey::default();
+        supported.name = text(feature.name);
+        supported.min_version = feature.min;
+        supported.max_version = feature.max;
+        response.supported_features.push(supported);
+    }
+    // What is on is told to every version: it is never 0.
+    response.finalized_features_epoch = 0;
+    for feature in FEATURES.iter().filter(|feature| feature.level > 0) {
+        let mut finalized = FinalizedFeatureKey::default();
+        finalized.name = text(feature.name);
+        finalized.max_version_level = feature.level;
+        finalized.min_version_level = feature.level;
+        response.finalized_features.push(finalized);
+    }
 }
 
 /// The answer to a version nobody here knows; to be written as version 0.

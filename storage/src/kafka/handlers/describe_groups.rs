@@ -4,6 +4,8 @@
 //! - 3 may ask for allowed operations , 4 adds static members
 //! - 5 is the first flexible version
 //! - 6 answers GROUP_ID_NOT_FOUND for a group that is not there; before, its state is "Dead"
+//!
+//! A KIP-848 group is not there for this request: clients ask ConsumerGroupDescribe.
 
 use kafka_wire::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_wire::{DescribeGroupsRequest, DescribeGroupsResponse};
@@ -22,8 +24,9 @@ pub(in crate::kafka) fn handle(
                 return refused(name, code);
             }
             let mut described = match groups.get(name) {
-                Some(group) => describe(group),
-                None => missing(call.version(), name),
+                Some(group) if group.consumer.is_none() => describe(group),
+                Some(_) => missing(call.version(), name, "is not a classic group"),
+                None => missing(call.version(), name, "not found"),
             };
             let asked = request.include_authorized_operations;
             described.authorized_operations = call.operations(asked, Resource::group(name));
@@ -44,13 +47,13 @@ fn refused(name: &StrBytes, code: ErrorCode) -> DescribedGroup {
     described
 }
 
-fn missing(version: i16, name: &StrBytes) -> DescribedGroup {
+fn missing(version: i16, name: &StrBytes, why: &str) -> DescribedGroup {
     let mut described = DescribedGroup::default();
     described.group_id = name.clone();
     described.group_state = text("Dead");
     if version >= 6 {
         described.error_code = ErrorCode::GroupIdNotFound.code();
-        described.error_message = Some(text(&format!("there is no group {}", &**name)));
+        described.error_message = Some(text(&format!("Group {} {why}.", &**name)));
     }
     described
 }

@@ -4,15 +4,23 @@
 //! - 3 is the first flexible version
 //! - 4 filters by state and shows it, 5 filters by type and shows it
 //!
-//! Every group here is of type "classic".
+//! A group is of type "classic", or "consumer" if it speaks KIP-848.
 
 use kafka_wire::list_groups_response::ListedGroup;
 use kafka_wire::{ListGroupsRequest, ListGroupsResponse};
 
 use super::*;
 use crate::coordinator::group::Group;
+use crate::coordinator::protocol::CONSUMER;
 
-const CLASSIC: &str = "classic";
+/// The name of a group's type.
+fn type_of(group: &Group) -> &'static str {
+    if group.consumer.is_some() { "consumer" } else { "classic" }
+}
+
+fn protocol_type_of(group: &Group) -> &str {
+    if group.consumer.is_some() { CONSUMER } else { &group.protocol_type }
+}
 
 pub(in crate::kafka) fn handle(
     call: &Call<'_>,
@@ -26,15 +34,15 @@ pub(in crate::kafka) fn handle(
     let shown = |group: &&Group| {
         let may_see = sees_all || check_group(call, Operation::Describe, &group.name).is_ok();
         may_see
-            && allows(&request.states_filter, group.state.name())
-            && allows(&request.types_filter, CLASSIC)
+            && allows(&request.states_filter, group.state_name())
+            && allows(&request.types_filter, type_of(group))
     };
     let list = |group: &Group| {
         let mut listed = ListedGroup::default();
         listed.group_id = text(&group.name);
-        listed.protocol_type = text(&group.protocol_type);
-        listed.group_state = text(group.state.name());
-        listed.group_type = text(CLASSIC);
+        listed.protocol_type = text(protocol_type_of(group));
+        listed.group_state = text(group.state_name());
+        listed.group_type = text(type_of(group));
         listed
     };
     let mut response = ListGroupsResponse::default();

@@ -4,7 +4,7 @@
 //! - 2 to 4 carry a retention time, which Kafka no longer honours either
 //! - 6 adds leader epochs, 7 static members
 //! - 8 is the first flexible version
-//! - 9 serves KIP-848 groups too, whose errors do not occur here
+//! - 9 serves members of KIP-848 groups, and knows the errors of member epochs
 //!
 //! All partitions of a request become durable together.
 
@@ -48,6 +48,7 @@ pub(in crate::kafka) fn handle(
         member: &request.member_id,
         instance: request.group_instance_id.as_deref(),
         generation: request.generation_id_or_member_epoch,
+        knows_epochs: call.version() >= 9,
     };
     let decided = call.node.decide(|groups| groups.commit(&by, commits, call.now_ms));
     let (ticket, decided) = match decided {

@@ -6,7 +6,7 @@
 //! - 6 is the first flexible version
 //! - 7 may ask to wait for open transactions; there are none
 //! - 8 asks for several groups at once
-//! - 9 serves KIP-848 groups too
+//! - 9 names the member that asks, whose epoch is checked in a KIP-848 group
 //!
 //! A group or partition nothing is known of has offset -1 and *no* error: librdkafka takes an error
 //! here for a failure of the group.
@@ -97,6 +97,17 @@ fn one_group(
     response
 }
 
+/// A member of a KIP-848 group reads in its own epoch; who names no member is an administrator or
+/// speaks the classic protocol.
+fn may_read(group: Option<&Group>, member: Option<&str>, epoch: i32) -> Result<(), ErrorCode> {
+    match (group.and_then(|group| group.consumer.as_ref()), member) {
+        (Some(group), member) if member.is_some() || epoch >= 0 => {
+            group.check_epoch(member.unwrap_or_default(), epoch)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The whole request is refused; version 1 can say so only of each partition.
 fn refuse_one(version: i16, request: &OffsetFetchRequest, code: ErrorCode) -> OffsetFetchResponse {
     let mut response = OffsetFetchResponse::default();
@@ -126,17 +137,19 @@ fn many_groups(
 ) -> OffsetFetchResponse {
     let mut response = OffsetFetchResponse::default();
     for asked in &request.groups {
-        let group = groups.get(&asked.group_id);
-        let wanted = wanted(call, group, asked.topics.as_deref(), |topic| {
-            (&topic.name, topic.partition_indexes.as_slice())
-        });
         let mut answer = OffsetFetchResponseGroup::default();
         answer.group_id = asked.group_id.clone();
-        if let Err(code) = check_group(call, Operation::Describe, &asked.group_id) {
+        let group = groups.get(&asked.group_id);
+        let may = check_group(call, Operation::Describe, &asked.group_id)
+            .and_then(|()| may_read(group, asked.member_id.as_deref(), asked.member_epoch));
+        if let Err(code) = may {
             answer.error_code = code.code();
             response.groups.push(answer);
             continue;
         }
+        let wanted = wanted(call, group, asked.topics.as_deref(), |topic| {
+            (&topic.name, topic.partition_indexes.as_slice())
+        });
         for (name, partitions) in wanted {
             let hidden = check_topic(call, Operation::Describe, &name);
             let mut topic = OffsetFetchResponseTopics::default();

@@ -10,7 +10,7 @@
 use kafka_wire::{SyncGroupRequest, SyncGroupResponse};
 
 use super::*;
-use crate::coordinator::{Poll, SyncRequest, Synced};
+use crate::coordinator::{Poll, SyncRequest, SyncStep, Synced};
 
 pub(in crate::kafka) fn handle(
     call: &Call<'_>,
@@ -32,9 +32,10 @@ pub(in crate::kafka) fn handle(
     };
     let taken = check_group(call, Operation::Read, &asked.group)
         .and_then(|()| call.node.decide(|groups| groups.submit_sync(&asked, call.now_ms)));
-    match taken.and_then(|settled| settled.response) {
-        Ok(()) => look(call, asked.group, asked.member, asked.generation),
-        Err(error) => Step::Now(refuse(error)),
+    match taken.map(|settled| (settled.ticket, settled.response)) {
+        Ok((ticket, Ok(SyncStep::Done(synced)))) => Step::Once(ticket, respond(synced)),
+        Ok((_, Ok(SyncStep::Wait))) => look(call, asked.group, asked.member, asked.generation),
+        Ok((_, Err(error))) | Err(error) => Step::Now(refuse(error)),
     }
 }
 

@@ -61,6 +61,8 @@ fn every_version_of_every_api_is_answered() {
         IncrementalAlterConfigsRequest,
         OffsetDeleteRequest,
         DescribeClusterRequest,
+        ConsumerGroupHeartbeatRequest,
+        ConsumerGroupDescribeRequest,
     );
     let table: Vec<i16> = supported::SUPPORTED.iter().map(|api| api.key).collect();
     asked.sort_unstable();
@@ -111,6 +113,8 @@ fn the_table_knows_where_versions_become_flexible() {
         IncrementalAlterConfigsRequest,
         OffsetDeleteRequest,
         DescribeClusterRequest,
+        ConsumerGroupHeartbeatRequest,
+        ConsumerGroupDescribeRequest,
     );
 }
 

@@ -17,29 +17,102 @@
 //! restart                  throw the coordinator away and rebuild it from the records
 //! state                    Kafka's name of the state, and the members
 //! delete                   delete the group
+//! topic u 3                topic u has 3 partitions; none: it is deleted
+//! in a t,u                 a joins by KIP-848, subscribing to t and u; `in a ^t.*` by regular expression
+//! in a t as x              the same under the instance name x
+//! hb a                     a heartbeat in a's last epoch; `hb a 3` in epoch 3
+//! own a t0 t1              the same, and a says what it owns
+//! sub a u                  a heartbeat that changes the subscription
+//! out a                    a leaves; `away a` as a static member that will come back
 //! ```
+//!
+//! A KIP-848 answer is `epoch: partitions`, `epoch` alone if the assignment did not change.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use proptest::prelude::*;
+use uuid::Uuid;
 
+mod consumer;
+mod random;
+
+use super::consumer::{Beat, Heartbeat, Parts};
+use super::group::State;
 use super::*;
+
+/// Topics of a test: name to id and number of partitions.
+#[derive(Debug, Default)]
+struct Topics(Mutex<BTreeMap<String, (Uuid, i32)>>);
+
+impl Topics {
+    /// Makes a topic, gives it more partitions, or deletes it (0).
+    fn set(&self, name: &str, partitions: i32) {
+        let mut topics = self.0.lock();
+        match partitions {
+            0 => topics.remove(name),
+            _ => topics.insert(name.to_owned(), (topic_id(name), partitions)),
+        };
+    }
+}
+
+/// `t` is 74…, so that a test can tell ids apart.
+fn topic_id(name: &str) -> Uuid {
+    Uuid::from_u128(u128::from(name.as_bytes()[0]))
+}
+
+impl Topology for Topics {
+    fn topic(&self, name: &str) -> Option<(Uuid, i32)> {
+        self.0.lock().get(name).copied()
+    }
+
+    fn name_of(&self, id: Uuid) -> Option<String> {
+        let topics = self.0.lock();
+        topics.iter().find(|(_, (of, _))| *of == id).map(|(name, _)| name.clone())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.lock().keys().cloned().collect()
+    }
+
+    /// The sum of what may change is enough for tests.
+    fn version(&self) -> u64 {
+        let topics = self.0.lock();
+        let one = |(name, (_, partitions)): (&String, &(Uuid, i32))| {
+            u64::from(name.as_bytes()[0]) * 1000 + *partitions as u64
+        };
+        topics.iter().map(one).sum()
+    }
+}
 
 struct Play {
     groups: Groups,
+    topics: Arc<Topics>,
     /// The newest value of each key, as the broker's journal keeps it.
     journal: BTreeMap<Bytes, Bytes>,
     now_ms: i64,
     /// Member names of the script to the ids they were given.
     ids: BTreeMap<String, String>,
     fresh: u32,
+    /// KIP-848 members of the script: the epoch and the assignment they were last told.
+    told: BTreeMap<String, (i32, Parts)>,
 }
 
 impl Play {
     fn new() -> Self {
-        let groups = Groups::new(GroupConfig::standard());
-        Self { groups, journal: BTreeMap::new(), now_ms: 0, ids: BTreeMap::new(), fresh: 0 }
+        let topics = Arc::new(Topics::default());
+        topics.set("t", 4);
+        let groups = Groups::new(GroupConfig::standard(), topics.clone());
+        Self {
+            groups,
+            topics,
+            journal: BTreeMap::new(),
+            now_ms: 0,
+            ids: BTreeMap::new(),
+            fresh: 0,
+            told: BTreeMap::new(),
+        }
     }
 
     /// What the node does with a decision: journal, then apply.
@@ -55,7 +128,7 @@ impl Play {
     }
 
     fn rebuilt(&self) -> Groups {
-        let mut groups = Groups::new(GroupConfig::standard());
+        let mut groups = Groups::new(GroupConfig::standard(), self.topics.clone());
         for (key, value) in &self.journal {
             groups.apply(&GroupRecord::from_entry(key, value).expect("our own entry"));
         }
@@ -142,16 +215,21 @@ impl Play {
         };
         let decision = self.groups.submit_sync(&request, self.now_ms);
         match self.settle(decision) {
-            Ok(()) => self.fetch(name, generation),
+            Ok(SyncStep::Done(synced)) => Self::synced(&synced),
+            Ok(SyncStep::Wait) => self.fetch(name, generation),
             Err(error) => format!("{error:?}"),
         }
+    }
+
+    fn synced(synced: &Synced) -> String {
+        String::from_utf8_lossy(&synced.assignment).into_owned()
     }
 
     fn fetch(&mut self, name: &str, generation: i32) -> String {
         let decision = self.groups.poll_sync("g", &self.id(name), generation, self.now_ms);
         match self.settle(decision) {
             Poll::Wait { .. } => "wait".into(),
-            Poll::Ready(Ok(synced)) => String::from_utf8_lossy(&synced.assignment).into_owned(),
+            Poll::Ready(Ok(synced)) => Self::synced(&synced),
             Poll::Ready(Err(error)) => format!("{error:?}"),
         }
     }
@@ -167,7 +245,13 @@ impl Play {
             metadata: format!("by {name}"),
         };
         let member = self.id(name);
-        let by = CommitAs { group: "g", member: &member, instance: None, generation };
+        let by = CommitAs {
+            group: "g",
+            member: &member,
+            instance: None,
+            generation,
+            knows_epochs: true,
+        };
         let decision = self.groups.commit(&by, vec![commit], self.now_ms);
         match self.settle(decision) {
             Ok(each) => format!("{:?}", each[0]),
@@ -177,9 +261,11 @@ impl Play {
 
     fn state(&self) -> String {
         let Some(group) = self.groups.get("g") else { return "none".into() };
-        let mut names: Vec<String> = group.members.keys().map(|id| self.name(id)).collect();
+        let modern = group.consumer.iter().flat_map(|group| group.members.keys());
+        let all = group.members.keys().chain(modern);
+        let mut names: Vec<String> = all.map(|id| self.name(id)).collect();
         names.sort();
-        format!("{} {}", group.state.name(), names.join(",")).trim_end().to_owned()
+        format!("{} {}", group.state_name(), names.join(",")).trim_end().to_owned()
     }
 
     fn outcome(result: Result<(), ErrorCode>) -> String {
@@ -226,6 +312,28 @@ impl Play {
                 String::new()
             }
             "state" => self.state(),
+            "topic" => {
+                self.topics.set(words[1], words[2].parse().unwrap_or(0));
+                String::new()
+            }
+            "in" => {
+                let instance = words.get(4).map(|name| (*name).to_owned());
+                self.enter(words[1], words[2], instance)
+            }
+            "hb" => {
+                let epoch = words.get(2).map(|epoch| epoch.parse().expect("an epoch"));
+                self.beat(words[1], epoch, |_| ())
+            }
+            "own" => {
+                let owned = read_parts(&words[2..]);
+                self.beat(words[1], None, |said| said.owned = Some(owned))
+            }
+            "sub" => {
+                let topics = words[2].split(',').map(str::to_owned).collect();
+                self.beat(words[1], None, |said| said.topics = Some(topics))
+            }
+            "out" => self.beat(words[1], Some(-1), |_| ()),
+            "away" => self.beat(words[1], Some(-2), |_| ()),
             "delete" => {
                 let deleted = self.groups.delete("g", self.now_ms);
                 Self::outcome(self.settle(deleted))
@@ -233,6 +341,24 @@ impl Play {
             other => panic!("unknown step {other}"),
         }
     }
+}
+
+/// `t0 t1 u2` as partitions; topics have names of one letter.
+fn read_parts(words: &[&str]) -> Parts {
+    let mut parts = Parts::new();
+    for word in words {
+        let index = word[1..].parse().expect("a partition");
+        parts.entry(topic_id(&word[..1])).or_default().insert(index);
+    }
+    parts
+}
+
+fn write_parts(parts: &Parts) -> String {
+    let each = parts.iter().flat_map(|(topic, indexes)| {
+        let letter = topic.as_u128() as u8 as char;
+        indexes.iter().map(move |index| format!("{letter}{index}"))
+    });
+    each.collect::<Vec<_>>().join(" ")
 }
 
 #[track_caller]
