@@ -280,6 +280,16 @@ impl Broker {
         }
     }
 
+    /// The newest ticket that is published.
+    pub fn published(&self) -> Ticket {
+        Ticket(self.published_lsn.load(Ordering::Acquire))
+    }
+
+    /// Where the segments are, as people know it.
+    pub fn log_dir(&self) -> String {
+        format!("{}/{}", self.disk.name().trim_end_matches('/'), crate::log::LOG_DIR)
+    }
+
     /// What this node was started with.
     pub fn durability(&self) -> Durability {
         self.config.durability

@@ -36,6 +36,10 @@ pub trait Disk: Send + Sync {
     fn create_dir(&self, dir: &str) -> io::Result<()>;
     /// Makes the names in a directory durable. The data directory itself is "".
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// What people know the data directory as: an absolute path, if it has one.
+    fn name(&self) -> String {
+        "/".to_owned()
+    }
     /// Takes the data directory for this process until the guard is dropped.
     fn lock(&self) -> Result<Box<dyn DirLock>, Error>;
 }
@@ -85,6 +89,11 @@ impl RealDisk {
 }
 
 impl Disk for RealDisk {
+    fn name(&self) -> String {
+        let path = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        path.to_string_lossy().into_owned()
+    }
+
     fn open(&self, path: &str, create: bool) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new()
             .read(true)

@@ -7,6 +7,11 @@ use crate::error::{Error, ErrorCode};
 use crate::log::Partition;
 
 impl Broker {
+    /// Bytes of records in a partition's segments.
+    pub fn partition_bytes(&self, at: TopicPartition) -> Result<u64, ErrorCode> {
+        Ok(self.partition(at)?.bytes())
+    }
+
     /// Reads whole batches from the one that holds `offset`; `max_bytes` may be passed only by the
     /// first batch. Nothing beyond what `isolation` allows. Empty at the end of the log.
     ///

@@ -212,6 +212,7 @@ fn given(node: &KafkaNode) -> Map {
         ("group.max.session.timeout.ms", groups.session_timeout_max_ms.to_string()),
         ("group.min.session.timeout.ms", groups.session_timeout_min_ms.to_string()),
         ("listeners", listener),
+        ("log.dirs", node.broker.log_dir()),
         ("millstream.durability", durability.to_owned()),
         ("node.id", config.node_id.to_string()),
         ("num.partitions", config.default_partitions.to_string()),

@@ -3,7 +3,10 @@
 //! A handler is a function of the request, the node and the time. What goes wrong with one
 //! partition, topic or group is a value in the answer; it never spoils the others.
 
+pub(super) mod alter_client_quotas;
 pub(super) mod alter_configs;
+pub(super) mod alter_partition_reassignments;
+pub(super) mod alter_replica_log_dirs;
 pub(super) mod alter_user_scram_credentials;
 pub(super) mod api_versions;
 pub(super) mod consumer_group_describe;
@@ -17,10 +20,15 @@ pub(super) mod delete_groups;
 pub(super) mod delete_records;
 pub(super) mod delete_topics;
 pub(super) mod describe_acls;
+pub(super) mod describe_client_quotas;
 pub(super) mod describe_cluster;
 pub(super) mod describe_configs;
 pub(super) mod describe_groups;
+pub(super) mod describe_log_dirs;
+pub(super) mod describe_quorum;
+pub(super) mod describe_topic_partitions;
 pub(super) mod describe_user_scram_credentials;
+pub(super) mod elect_leaders;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
@@ -28,8 +36,10 @@ pub(super) mod incremental_alter_configs;
 pub(super) mod init_producer_id;
 pub(super) mod join_group;
 pub(super) mod leave_group;
+pub(super) mod list_config_resources;
 pub(super) mod list_groups;
 pub(super) mod list_offsets;
+pub(super) mod list_partition_reassignments;
 pub(super) mod metadata;
 pub(super) mod offset_commit;
 pub(super) mod offset_delete;
@@ -38,6 +48,8 @@ pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
 pub(super) mod sasl;
 pub(super) mod sync_group;
+pub(super) mod unregister_broker;
+pub(super) mod update_features;
 
 use std::sync::Arc;
 

@@ -68,6 +68,7 @@ const CREATE: i8 = 5;
 const DELETE: i8 = 6;
 const ALTER: i8 = 7;
 const DESCRIBE: i8 = 8;
+const DESCRIBE_CONFIGS: i8 = 10;
 
 #[track_caller]
 fn add(client: &mut Client, acls: Vec<AclCreation>) {
@@ -144,7 +145,31 @@ fn codes(client: &mut Client) -> Vec<(&'static str, i16)> {
     codes.push(("acls", client.ask(3, &all_acls()).error_code));
     let users = client.ask(0, &DescribeUserScramCredentialsRequest::default());
     codes.push(("users", users.error_code));
+    ask_of_the_cluster(client, &mut codes);
     codes
+}
+
+/// APIs that are about the node as a whole.
+fn ask_of_the_cluster(client: &mut Client, codes: &mut Vec<(&'static str, i16)>) {
+    macro_rules! ask {
+        ($($name:literal $version:literal $request:ident),+ $(,)?) => {
+            $({
+                let request = kafka_wire::$request::default();
+                codes.push(($name, client.ask($version, &request).error_code));
+            })+
+        };
+    }
+    ask!(
+        "log dirs" 4 DescribeLogDirsRequest,
+        "elections" 2 ElectLeadersRequest,
+        "reassign" 1 AlterPartitionReassignmentsRequest,
+        "reassignments" 0 ListPartitionReassignmentsRequest,
+        "quotas" 1 DescribeClientQuotasRequest,
+        "quorum" 2 DescribeQuorumRequest,
+        "features" 2 UpdateFeaturesRequest,
+        "unregister" 0 UnregisterBrokerRequest,
+        "config resources" 1 ListConfigResourcesRequest,
+    );
 }
 
 #[test]
@@ -230,7 +255,14 @@ fn each_right_opens_its_apis_and_no_others() {
             acl("eve", ALLOW, READ, GROUP, LITERAL, "g"),
             &["coordinator", "join", "heartbeat", "offset fetch"],
         ),
-        (acl("eve", ALLOW, DESCRIBE, CLUSTER, LITERAL, "kafka-cluster"), &["acls", "users"]),
+        (
+            acl("eve", ALLOW, DESCRIBE, CLUSTER, LITERAL, "kafka-cluster"),
+            &["acls", "users", "log dirs", "reassignments", "quorum"],
+        ),
+        (
+            acl("eve", ALLOW, DESCRIBE_CONFIGS, CLUSTER, LITERAL, "kafka-cluster"),
+            &["quotas", "config resources"],
+        ),
         (acl("bob", ALLOW, READ, TOPIC, LITERAL, "t"), &[]),
         (acl("eve", DENY, READ, TOPIC, LITERAL, "t"), &[]),
     ] {

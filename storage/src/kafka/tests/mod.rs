@@ -1,6 +1,7 @@
 //! The protocol as a client sees it: frames in, frames out, on a disk in memory.
 
 mod access;
+mod admin;
 mod behaviour;
 mod configs;
 mod groups;

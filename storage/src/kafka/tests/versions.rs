@@ -63,6 +63,18 @@ fn every_version_of_every_api_is_answered() {
         DescribeClusterRequest,
         ConsumerGroupHeartbeatRequest,
         ConsumerGroupDescribeRequest,
+        AlterReplicaLogDirsRequest,
+        DescribeLogDirsRequest,
+        ElectLeadersRequest,
+        AlterPartitionReassignmentsRequest,
+        ListPartitionReassignmentsRequest,
+        DescribeClientQuotasRequest,
+        AlterClientQuotasRequest,
+        DescribeQuorumRequest,
+        UpdateFeaturesRequest,
+        UnregisterBrokerRequest,
+        ListConfigResourcesRequest,
+        DescribeTopicPartitionsRequest,
     );
     let table: Vec<i16> = supported::SUPPORTED.iter().map(|api| api.key).collect();
     asked.sort_unstable();
@@ -115,6 +127,18 @@ fn the_table_knows_where_versions_become_flexible() {
         DescribeClusterRequest,
         ConsumerGroupHeartbeatRequest,
         ConsumerGroupDescribeRequest,
+        AlterReplicaLogDirsRequest,
+        DescribeLogDirsRequest,
+        ElectLeadersRequest,
+        AlterPartitionReassignmentsRequest,
+        ListPartitionReassignmentsRequest,
+        DescribeClientQuotasRequest,
+        AlterClientQuotasRequest,
+        DescribeQuorumRequest,
+        UpdateFeaturesRequest,
+        UnregisterBrokerRequest,
+        ListConfigResourcesRequest,
+        DescribeTopicPartitionsRequest,
     );
 }
 
