@@ -13,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 classpath() {
   local pom=$here/broker/pom.xml out
   # A changed pom is a new file: the resolved classpath is good for as long as ~/.m2 has its jars.
-  out=${XDG_CACHE_HOME:-$HOME/.cache}/millstream-suites/broker-$(cksum <"$pom" | cut -d' ' -f1).cp
+  out=${MILLSTREAM_SUITES_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millstream-suites}/broker-$(cksum <"$pom" | cut -d' ' -f1).cp
   if [ ! -s "$out" ] || [ ! -e "$(cut -d: -f1 "$out")" ]; then
     mkdir -p "${out%/*}"
     mvn -q -B -f "$pom" dependency:build-classpath -Dmdep.outputFile="$out.$$" >&2
