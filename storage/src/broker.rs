@@ -17,7 +17,8 @@
 //!
 //! Files: `append.rs` clients' batches, `facts.rs` seals and facts of the layers above, `topics.rs`
 //! topic changes, `transactions.rs` the ends of transactions, `wholes.rs` what no cut may split,
-//! `reads.rs`, `commit.rs` the committer, `checkpoint.rs`, `compaction.rs`, `recovery.rs`.
+//! `reads.rs`, `commit.rs` the committer, `checkpoint.rs`, `compaction.rs`, `room.rs` a
+//! full disk, `recovery.rs`.
 
 mod append;
 mod checkpoint;
@@ -26,13 +27,14 @@ mod compaction;
 mod facts;
 mod reads;
 mod recovery;
+mod room;
 #[cfg(test)]
 mod tests;
 mod topics;
 mod transactions;
 mod wholes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -48,7 +50,7 @@ use crate::journal::Journal;
 use crate::journal::record::Group;
 use crate::log::{Aborted, Partition};
 use crate::topics::{Topic, Topics};
-use commit::Effect;
+use commit::{Effect, Waiting};
 pub use transactions::{ProducerState, TransactionEnd};
 pub(crate) use wholes::{Part, Wholes};
 
@@ -201,6 +203,9 @@ pub struct Broker {
     journal_bytes: AtomicU64,
     app_low_water: AtomicU64,
     poisoned: AtomicBool,
+    /// The disk is full, and what could not be written: see `room.rs`.
+    full: AtomicBool,
+    full_reason: Mutex<Option<String>>,
     stopping: AtomicBool,
     /// A checkpoint is wanted; waited for by the second thread.
     chores: Mutex<Chores>,
@@ -236,6 +241,8 @@ struct Commit {
 /// What the committer works with.
 struct Writer {
     journal: Journal,
+    /// Taken from [`Commit`] and not yet published: more than one only when the disk is full.
+    waiting: VecDeque<Waiting>,
     /// Buffers used in turn with those of [`Commit`].
     spare_group: Group,
     spare_effects: Vec<Effect>,
@@ -247,6 +254,8 @@ struct Writer {
 #[derive(Default)]
 struct Chores {
     checkpoint: bool,
+    /// The journal has no file in reserve.
+    spare: bool,
 }
 
 impl Broker {

@@ -53,6 +53,19 @@ impl Error {
         Error::Corrupt { file: file.into(), position, reason: reason.into() }
     }
 
+    /// As [`Error::io`], for a sync. It cannot be tried again, whatever the reason: after a failed sync
+    /// the kernel may have dropped what was not written.
+    pub(crate) fn sync(action: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+        let action = action.into();
+        move |e| Error::Io { action, kind: io::ErrorKind::Other, reason: e.to_string() }
+    }
+
+    /// Had the disk no room for a write? Then nothing is lost, and it can be tried again.
+    pub(crate) fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Error::Io { kind: StorageFull | QuotaExceeded, .. })
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Io { .. } | Error::Poisoned { .. } => ErrorKind::Restart,

@@ -86,6 +86,7 @@ impl Broker {
         let mut commit = self.commit.lock();
         loop {
             commit.check_open()?;
+            self.check_not_full()?;
             if commit.group.bytes.len() < self.config.pending_bytes_max {
                 return Ok(commit);
             }

@@ -19,12 +19,20 @@ impl Broker {
     /// Makes segments and metadata durable up to now and recycles journal files.
     pub fn checkpoint(&self, now_ms: i64) -> Result<(), Error> {
         let _one_at_a_time = self.checkpointing.lock();
-        let done = self.try_checkpoint(now_ms);
-        if let Err(e) = &done {
+        match self.try_checkpoint(now_ms) {
+            // The old one stands; the next try comes when there is room.
+            Err(e) if e.is_full() => {
+                self.note_full(&e.to_string());
+                self.chores.lock().checkpoint = true;
+                Ok(())
+            }
             // A sync that failed cannot be tried again: the kernel may have dropped the pages.
-            self.stop(&e.to_string());
+            Err(e) => {
+                self.stop(&e.to_string());
+                Err(e)
+            }
+            Ok(()) => Ok(()),
         }
-        done
     }
 
     fn try_checkpoint(&self, now_ms: i64) -> Result<(), Error> {
@@ -33,13 +41,17 @@ impl Broker {
         snapshot.cluster = self.cluster;
         snapshot.app_low_water = low_water;
         self.commit_pending(now_ms)?;
+        if self.published_lsn.load(Ordering::Acquire) < snapshot.lsn {
+            // Some of it still waits for room.
+            return Ok(());
+        }
         self.writer.lock().journal.sync()?;
         for topic in self.topics() {
             for partition in topic.partitions.iter() {
                 partition.sync()?;
             }
         }
-        self.disk.sync_dir(LOG_DIR).map_err(Error::io("sync the log's directory"))?;
+        self.disk.sync_dir(LOG_DIR).map_err(Error::sync("sync the log's directory"))?;
         snapshot.write(&*self.disk)?;
         self.on_checkpoint(&snapshot);
         let kept_bytes = {

@@ -4,6 +4,7 @@
 //! sync makes bigger groups. An error of any step stops the broker: nothing after it is acknowledged,
 //! and a restart recovers from the journal.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +22,8 @@ use crate::topics::{Topic, TopicConfig};
 const GATHER_BYTES: usize = 1 << 20;
 /// How often the second thread looks around without being asked.
 pub(super) const CHORES_EVERY: Duration = Duration::from_secs(1);
+/// How often the committer tries again when the disk is full.
+const FULL_RETRY: Duration = Duration::from_millis(100);
 
 /// What a journal record does once it is durable.
 pub(super) enum Effect {
@@ -73,17 +76,22 @@ impl Broker {
 
     fn commit_until_stopped(&self, clock: &dyn Clock) -> Result<(), Error> {
         loop {
-            let stopping = {
+            let (stopping, nothing) = {
                 let mut commit = self.commit.lock();
                 while commit.group.bytes.is_empty() && !self.stopping.load(Ordering::Acquire) {
+                    if self.is_full() {
+                        // What waits for room is tried again now and then.
+                        self.work.wait_for(&mut commit, FULL_RETRY);
+                        break;
+                    }
                     self.work.wait(&mut commit);
                 }
-                commit.group.bytes.is_empty()
+                (self.stopping.load(Ordering::Acquire), commit.group.bytes.is_empty())
             };
-            if stopping {
+            self.commit_pending(clock.now_ms())?;
+            if stopping && nothing {
                 return Ok(());
             }
-            self.commit_pending(clock.now_ms())?;
         }
     }
 
@@ -92,16 +100,18 @@ impl Broker {
         while !self.stopping.load(Ordering::Acquire) {
             let wanted = {
                 let mut chores = self.chores.lock();
-                if !chores.checkpoint && !self.stopping.load(Ordering::Acquire) {
+                if !chores.checkpoint && !chores.spare && !self.stopping.load(Ordering::Acquire) {
                     self.chores_wake.wait_for(&mut chores, CHORES_EVERY);
                 }
+                chores.spare = false;
                 std::mem::take(&mut chores.checkpoint)
             };
             let now_ms = clock.now_ms();
-            let mut done = Ok(());
-            if wanted {
-                done = self.checkpoint(now_ms);
+            let mut done = self.look_after_room(now_ms);
+            if wanted || self.is_full() {
+                done = done.and_then(|()| self.checkpoint(now_ms));
             }
+            done = done.and_then(|()| self.remove_doomed(now_ms, false));
             if now_ms >= retention_due {
                 retention_due = now_ms.saturating_add(self.config.retention_check_ms);
                 done = done.and_then(|()| self.enforce_retention(now_ms));
@@ -112,7 +122,9 @@ impl Broker {
         }
     }
 
-    /// Publishes everything submitted so far. Gives the number of journal records.
+    /// Publishes everything submitted so far. Gives the number of journal records. When the disk is
+    /// full, some may be left waiting: then [`Broker::full`] says so, and it is tried again with the
+    /// next call.
     pub fn commit_pending(&self, now_ms: i64) -> Result<usize, Error> {
         let mut writer = self.writer.lock();
         let writer = &mut *writer;
@@ -125,29 +137,86 @@ impl Broker {
             std::mem::swap(&mut effects, &mut commit.effects);
             self.room.notify_all();
         }
-        let mut records = 0;
-        if !group.bytes.is_empty() {
-            records = (group.last_lsn - group.first_lsn + 1) as usize;
-            let done = write(writer, &mut group)
-                .and_then(|()| apply(&effects, &group.bytes, &mut writer.scratch, now_ms));
-            if let Err(e) = done {
-                self.stop(&e.to_string());
-                return Err(e);
-            }
-            self.publish(&effects, Ticket(group.last_lsn));
-            self.wake_all(&effects);
-            self.journal_bytes.store(writer.journal.bytes(), Ordering::Relaxed);
-            if writer.journal.since_checkpoint > self.config.checkpoint_bytes {
-                writer.journal.since_checkpoint = 0;
-                self.chores.lock().checkpoint = true;
-                self.chores_wake.notify_all();
+        match group.bytes.is_empty() {
+            true => (writer.spare_group, writer.spare_effects) = (group, effects),
+            false => {
+                writer.waiting.push_back(Waiting { group, effects, in_journal: false, applied: 0 })
             }
         }
-        group.clear();
-        effects.clear();
-        writer.spare_group = group;
-        writer.spare_effects = effects;
-        Ok(records)
+        let done = self.commit_waiting(writer, now_ms);
+        if let Err(e) = &done {
+            self.stop(&e.to_string());
+        }
+        done
+    }
+
+    /// Journals, applies and publishes what waits, in order, as far as there is room.
+    fn commit_waiting(&self, writer: &mut Writer, now_ms: i64) -> Result<usize, Error> {
+        let mut waiting = std::mem::take(&mut writer.waiting);
+        let done = self.journal_and_apply(writer, &mut waiting, now_ms);
+        let room = done.as_ref().err().is_none_or(|e| !e.is_full());
+        if !room {
+            // What takes files away does not wait for the rest: it makes room.
+            let in_journal = waiting.iter_mut().filter(|one| one.in_journal);
+            in_journal.for_each(|one| one.remove_early(now_ms));
+        }
+        writer.waiting = waiting;
+        match done {
+            Err(e) if !room => {
+                self.note_full(&e.to_string());
+                Ok(0)
+            }
+            done => done,
+        }
+    }
+
+    fn journal_and_apply(
+        &self,
+        writer: &mut Writer,
+        waiting: &mut VecDeque<Waiting>,
+        now_ms: i64,
+    ) -> Result<usize, Error> {
+        let mut no_room = Ok(());
+        for one in waiting.iter_mut().filter(|one| !one.in_journal) {
+            match write(writer, &mut one.group) {
+                Err(e) if e.is_full() => {
+                    no_room = Err(e);
+                    break;
+                }
+                done => done?,
+            }
+            one.in_journal = true;
+        }
+        let mut records = 0;
+        while let Some(one) = waiting.front_mut().filter(|one| one.in_journal) {
+            one.apply(&mut writer.scratch, now_ms)?;
+            records += (one.group.last_lsn - one.group.first_lsn + 1) as usize;
+            self.publish(&one.effects, Ticket(one.group.last_lsn));
+            self.wake_all(&one.effects);
+            if let Some(Waiting { mut group, mut effects, .. }) = waiting.pop_front() {
+                group.clear();
+                effects.clear();
+                writer.spare_group = group;
+                writer.spare_effects = effects;
+            }
+        }
+        self.after_commit(writer);
+        no_room.map(|()| records)
+    }
+
+    /// Asks the second thread for what has become due.
+    fn after_commit(&self, writer: &mut Writer) {
+        self.journal_bytes.store(writer.journal.bytes(), Ordering::Relaxed);
+        let checkpoint = writer.journal.since_checkpoint > self.config.checkpoint_bytes;
+        if checkpoint || writer.journal.wants_spare() {
+            let mut chores = self.chores.lock();
+            if checkpoint {
+                writer.journal.since_checkpoint = 0;
+                chores.checkpoint = true;
+            }
+            chores.spare |= writer.journal.wants_spare();
+            self.chores_wake.notify_all();
+        }
     }
 
     /// Makes a group visible, all of it at once for whoever takes a cut.
@@ -256,38 +325,65 @@ impl SkipFault {
     }
 }
 
-/// Brings the group's records to segments and directories. Nothing of it is visible yet.
-fn apply(
-    effects: &[Effect],
-    bytes: &[u8],
-    scratch: &mut Vec<u8>,
-    now_ms: i64,
-) -> Result<(), Error> {
-    let mut run: Vec<&Appending> = Vec::new();
-    for effect in effects {
-        if let Effect::Append(append) = effect {
-            run.push(append);
-            continue;
+/// A group on its way: journaled, then applied, then published. It waits here when the disk is full.
+pub(super) struct Waiting {
+    group: Group,
+    effects: Vec<Effect>,
+    in_journal: bool,
+    /// So many effects are applied.
+    applied: usize,
+}
+
+impl Waiting {
+    /// Brings the group's records to segments and directories. Nothing of it is visible yet.
+    fn apply(&mut self, scratch: &mut Vec<u8>, now_ms: i64) -> Result<(), Error> {
+        while let Some(effect) = self.effects.get(self.applied) {
+            if !matches!(effect, Effect::Append(_)) {
+                change_files(effect, now_ms)?;
+                self.applied += 1;
+                continue;
+            }
+            let mut run: Vec<&Appending> = Vec::new();
+            for effect in &self.effects[self.applied..] {
+                let Effect::Append(append) = effect else { break };
+                run.push(append);
+            }
+            let count = run.len();
+            append_run(&mut run, &self.group.bytes, scratch, now_ms)?;
+            self.applied += count;
         }
-        append_run(&mut run, bytes, scratch, now_ms)?;
-        match effect {
-            Effect::Append(_) | Effect::AlterTopic(_) => {}
-            Effect::CreateTopic(topic) => {
-                topic.partitions.iter().try_for_each(|partition| partition.create_files())?;
-            }
-            Effect::GrowTopic(topic, from) => {
-                let new = topic.partitions.iter().skip(*from);
-                new.into_iter().try_for_each(|partition| partition.create_files())?;
-            }
-            Effect::DeleteTopic(topic) => {
-                topic.partitions.iter().try_for_each(|partition| partition.remove_files())?;
-            }
-            Effect::LogStart { partition, offset, config } => {
-                partition.apply_log_start(*offset, config, now_ms)?;
+        Ok(())
+    }
+
+    /// Applies, ahead of their turn, the effects that remove files. They can be applied again.
+    fn remove_early(&mut self, now_ms: i64) {
+        for effect in &self.effects[self.applied..] {
+            if let Effect::LogStart { .. } | Effect::DeleteTopic(_) = effect
+                && let Err(e) = change_files(effect, now_ms)
+            {
+                tracing::warn!(error = %e, "records cannot be removed yet");
             }
         }
     }
-    append_run(&mut run, bytes, scratch, now_ms)
+}
+
+/// Applies an effect that is not an append.
+fn change_files(effect: &Effect, now_ms: i64) -> Result<(), Error> {
+    match effect {
+        Effect::Append(_) | Effect::AlterTopic(_) => Ok(()),
+        Effect::CreateTopic(topic) => {
+            topic.partitions.iter().try_for_each(|partition| partition.create_files())
+        }
+        Effect::GrowTopic(topic, from) => {
+            topic.partitions.iter().skip(*from).try_for_each(|partition| partition.create_files())
+        }
+        Effect::DeleteTopic(topic) => {
+            topic.partitions.iter().try_for_each(|partition| partition.remove_files())
+        }
+        Effect::LogStart { partition, offset, config } => {
+            partition.apply_log_start(*offset, config, now_ms)
+        }
+    }
 }
 
 /// Appends a run of batches, those of one partition together.

@@ -6,7 +6,7 @@
 //! exactly where the journal ends: what a crash left in them beyond it, for instance half of a seal,
 //! is gone, and the torn tail of a segment is written anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -83,6 +83,7 @@ impl Broker {
             published: Condvar::new(),
             writer: Mutex::new(Writer {
                 journal,
+                waiting: VecDeque::new(),
                 spare_group: Group::default(),
                 spare_effects: Vec::new(),
                 scratch: Vec::new(),
@@ -93,9 +94,11 @@ impl Broker {
             published_lsn: AtomicU64::new(next_lsn - 1),
             journal_bytes: AtomicU64::new(journal_bytes),
             poisoned: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            full_reason: Mutex::new(None),
             stopping: AtomicBool::new(false),
             // What was replayed is checkpointed soon, so restarts in a row do not pile up files.
-            chores: Mutex::new(Chores { checkpoint: next_lsn > checkpoint + 1 }),
+            chores: Mutex::new(Chores { checkpoint: next_lsn > checkpoint + 1, spare: true }),
             chores_wake: Condvar::new(),
             checkpointing: Mutex::new(()),
             _lock: lock,

@@ -4,6 +4,7 @@ mod behaviour;
 mod compaction;
 mod crash;
 mod damage;
+mod full;
 mod real;
 
 use std::sync::Arc;

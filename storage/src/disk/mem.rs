@@ -34,6 +34,8 @@ struct State {
     locked: bool,
     fault: Option<Fault>,
     syncs: u64,
+    /// Bytes that all files together may have.
+    space: Option<u64>,
 }
 
 #[derive(Default, Clone)]
@@ -78,6 +80,17 @@ impl MemDisk {
     /// anything else stands for EIO.
     pub fn fail_after(&self, after: u64, kind: io::ErrorKind) {
         self.state.lock().fault = Some(Fault { after, kind });
+    }
+
+    /// Gives the disk so much room for the bytes of all files; what would grow beyond it fails with
+    /// `StorageFull`, and changes nothing. A write that a real disk would do in part is not done.
+    pub fn limit_space(&self, bytes: Option<u64>) {
+        self.state.lock().space = bytes;
+    }
+
+    /// Bytes of all files that have a name.
+    pub fn used(&self) -> u64 {
+        self.state.lock().used()
     }
 
     /// How many times `sync_data` was called.
@@ -206,6 +219,21 @@ impl State {
     fn change_name(&mut self, change: NameChange) {
         apply_name(&mut self.names, &change);
         self.unsynced_names.push(change);
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|inode| self.inodes[inode].bytes.len() as u64).sum()
+    }
+
+    /// Is there room for a file to become so long?
+    fn check_space(&self, inode: u64, len: u64) -> io::Result<()> {
+        let now = self.inodes.get(&inode).map_or(0, |inode| inode.bytes.len() as u64);
+        match self.space {
+            Some(space) if len > now && self.used() + (len - now) > space => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Counts down to the planted fault.
@@ -371,6 +399,11 @@ impl MemFile {
     fn change(&self, change: Change) -> io::Result<()> {
         let mut state = self.state.lock();
         state.may_fail()?;
+        let len = match &change {
+            Change::Write { position, data } => position + data.len() as u64,
+            Change::Length(len) => *len,
+        };
+        state.check_space(self.inode, len)?;
         if let Some(inode) = state.inodes.get_mut(&self.inode) {
             apply_change(&mut inode.bytes, &change);
             inode.unsynced.push(change);

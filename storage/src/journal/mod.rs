@@ -39,6 +39,9 @@ pub(crate) const FIRST_RECORD: usize = 4096;
 const MAGIC: &[u8; 8] = b"MILLJRNL";
 const VERSION: u32 = 1;
 const NEXT_FILE: &str = "journal/next.tmp";
+/// Space for the file that a start on a full disk needs.
+pub(crate) const BALLAST: &str = "journal/ballast";
+const BALLAST_BYTES_MAX: u64 = 1 << 20;
 /// Old files kept for use as new ones.
 const SPARES_MAX: usize = 2;
 
@@ -122,13 +125,13 @@ impl Journal {
             // What was read may be in the page cache only; it is about to count as durable.
             let path = path_of(last.number);
             let synced = disk.open(&path, false).and_then(|file| file.sync_data());
-            synced.map_err(Error::io(format!("sync {path}")))?;
+            synced.map_err(Error::sync(format!("sync {path}")))?;
         }
         let number = files.last().map_or(1, |last| last.number + 1);
         let used: u64 = files.iter().map(|file| file.used - FIRST_RECORD as u64).sum();
         let mut spares = Vec::new();
         let header = FileHeader { number, first_lsn: next_lsn, salt: salt(entropy, number) };
-        let (current, current_bytes) = new_file(&*disk, &header, file_bytes, &mut spares)?;
+        let (current, current_bytes) = first_file(&*disk, &header, file_bytes, &mut spares)?;
         let mut journal = Journal {
             disk,
             file_bytes,
@@ -172,7 +175,7 @@ impl Journal {
         let file = self.files.back().expect("there is always a current file");
         if self.synced_lsn < file.last_lsn {
             let action = format!("sync {}", path_of(file.number));
-            self.current.sync_data().map_err(Error::io(action))?;
+            self.current.sync_data().map_err(Error::sync(action))?;
             self.synced_lsn = file.last_lsn;
         }
         Ok(())
@@ -217,9 +220,50 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether there is no file in reserve for when the current one is full.
+    pub(crate) fn wants_spare(&self) -> bool {
+        self.spares.is_empty()
+    }
+
+    /// Takes a file made by [`make_spare`] into reserve.
+    pub(crate) fn add_spare(&mut self, path: String) {
+        self.spares.push(path);
+    }
+
     /// Bytes of records that the files hold.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.used - FIRST_RECORD as u64).sum()
+    }
+}
+
+/// Makes a file of this size for later use. So the disk's end is met here, where nothing depends on
+/// it, and not when records are waiting. `None` when there is no room.
+pub(crate) fn make_spare(disk: &dyn Disk, bytes: u64) -> Result<Option<String>, Error> {
+    // The only one of its name: it is renamed when it is used, and there is no other in reserve.
+    let path = format!("{JOURNAL_DIR}/reserve.spare");
+    let made = disk.open(&path, true).and_then(|file| file.preallocate(bytes));
+    match made.map_err(Error::io(format!("make {path}"))) {
+        Ok(()) => Ok(Some(path)),
+        Err(e) => {
+            // What it holds already is not kept from others. It may not even have been made.
+            let _ = disk.remove(&path);
+            if e.is_full() { Ok(None) } else { Err(e) }
+        }
+    }
+}
+
+fn ballast_bytes(file_bytes: u64) -> u64 {
+    file_bytes.min(BALLAST_BYTES_MAX)
+}
+
+/// Takes the space that a start on a full disk will need. False when there is no room for it.
+pub(crate) fn keep_ballast(disk: &dyn Disk, file_bytes: u64) -> Result<bool, Error> {
+    let bytes = ballast_bytes(file_bytes);
+    let made = disk.open(BALLAST, true).and_then(|file| file.preallocate(bytes));
+    match made.map_err(Error::io(format!("make {BALLAST}"))) {
+        Ok(()) => Ok(true),
+        Err(e) if e.is_full() => Ok(false),
+        Err(e) => Err(e),
     }
 }
 
@@ -239,7 +283,32 @@ fn salt(entropy: Uuid, number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Makes a file under a passing name, syncs its header and space, then gives it its name.
+/// The file that a start begins: smaller than wanted rather than none, when the disk is full.
+fn first_file(
+    disk: &dyn Disk,
+    header: &FileHeader,
+    file_bytes: u64,
+    spares: &mut Vec<String>,
+) -> Result<(Arc<dyn DiskFile>, u64), Error> {
+    let mut bytes = file_bytes;
+    loop {
+        match new_file(disk, header, bytes, spares) {
+            Err(e) if e.is_full() && bytes / 4 >= BALLAST_BYTES_MAX => bytes /= 4,
+            Err(e) if e.is_full() => {
+                bytes = ballast_bytes(file_bytes);
+                if disk.remove(BALLAST).is_err() {
+                    return Err(Error::Invalid(format!(
+                        "{e}. The disk of the data directory is full: free {bytes} bytes there"
+                    )));
+                }
+            }
+            made => return made,
+        }
+    }
+}
+
+/// Makes a file under a passing name, syncs its header and space, then gives it its name. When there is
+/// no room, nothing has changed.
 fn new_file(
     disk: &dyn Disk,
     header: &FileHeader,
@@ -247,18 +316,28 @@ fn new_file(
     spares: &mut Vec<String>,
 ) -> Result<(Arc<dyn DiskFile>, u64), Error> {
     let path = path_of(header.number);
-    let mut make = || -> std::io::Result<(Arc<dyn DiskFile>, u64)> {
-        if let Some(spare) = spares.pop() {
-            disk.rename(&spare, NEXT_FILE)?;
+    let make = || -> std::io::Result<(Arc<dyn DiskFile>, u64)> {
+        if let Some(spare) = spares.last() {
+            disk.rename(spare, NEXT_FILE)?;
         }
         let file = disk.open(NEXT_FILE, true)?;
-        file.preallocate(bytes)?;
-        file.write_at(0, &header.encode())?;
-        file.sync_data()?;
-        disk.rename(NEXT_FILE, &path)?;
-        disk.sync_dir(JOURNAL_DIR)?;
+        if let Err(e) = file.preallocate(bytes).and_then(|()| file.write_at(0, &header.encode())) {
+            match spares.last() {
+                Some(spare) => disk.rename(NEXT_FILE, spare)?,
+                None => disk.remove(NEXT_FILE)?,
+            }
+            return Err(e);
+        }
         let bytes = file.len()?;
         Ok((file, bytes))
     };
-    make().map_err(Error::io(format!("begin {path}")))
+    let made = make().map_err(Error::io(format!("begin {path}")))?;
+    spares.pop();
+    let name = || {
+        made.0.sync_data()?;
+        disk.rename(NEXT_FILE, &path)?;
+        disk.sync_dir(JOURNAL_DIR)
+    };
+    name().map_err(Error::sync(format!("begin {path}")))?;
+    Ok(made)
 }

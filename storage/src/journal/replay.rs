@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::record::{FRAME_BYTES, Frame};
-use super::{FIRST_RECORD, FileHeader, FileInfo, JOURNAL_DIR, path_of};
+use super::{BALLAST, FIRST_RECORD, FileHeader, FileInfo, JOURNAL_DIR, path_of};
 use crate::disk::Disk;
 use crate::error::Error;
 
@@ -33,6 +33,7 @@ fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, Error> {
                 let path = format!("{JOURNAL_DIR}/{name}");
                 disk.remove(&path).map_err(Error::io(format!("remove {path}")))?;
             }
+            None if BALLAST.ends_with(&name) => {}
             None => tracing::warn!(name, "unknown file in the journal's directory"),
         }
     }

@@ -65,11 +65,15 @@ impl Snapshot {
             let file = disk.open(PASSING, true)?;
             file.truncate(0)?;
             file.write_at(0, &bytes)?;
+            Ok(file)
+        };
+        let file = write().map_err(Error::io(format!("write {PATH}")))?;
+        let name = || {
             file.sync_data()?;
             disk.rename(PASSING, PATH)?;
             disk.sync_dir("")
         };
-        write().map_err(Error::io(format!("write {PATH}")))
+        name().map_err(Error::sync(format!("sync {PATH}")))
     }
 
     /// Reads the snapshot; `None` when there is none.

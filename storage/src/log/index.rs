@@ -146,6 +146,12 @@ impl Index {
         [(places[0], offsets), (places[1], times)]
     }
 
+    /// The files may hold anything: all entries are to be written again.
+    pub(super) fn forget_flushed(&mut self) {
+        self.flushed_offsets = 0;
+        self.flushed_times = 0;
+    }
+
     /// Reads both files. `None` when they cannot belong to a log of `log_bytes`. The caller must
     /// note the batches from [`Index::last_position`] on.
     pub(super) fn from_files(offsets: &[u8], times: &[u8], log_bytes: u64) -> Option<Index> {

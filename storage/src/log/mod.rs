@@ -36,6 +36,7 @@ use crate::topics::{TopicConfig, kafka_uuid};
 use batch::{BatchHeader, RecordIter};
 use control::Marker;
 pub(crate) use producers::{Produced, Producer, Producers, Verdict};
+use retention::Doomed;
 use segment::{Placed, Segment};
 pub use transactions::Aborted;
 use transactions::Transactions;
@@ -68,6 +69,8 @@ pub struct Partition {
     compacted_to: AtomicI64,
     /// Held by whoever replaces or removes segment files, one at a time; never by the committer.
     upkeep: Mutex<()>,
+    /// Segments that left the log; their files go when the delay is over.
+    doomed: Mutex<Vec<Doomed>>,
     /// Held for a moment while names in the directory are changed by anyone but the committer, and by
     /// it when the topic is deleted: what stands there afterwards may be a later topic's.
     names: Mutex<()>,
@@ -101,6 +104,7 @@ impl Partition {
             checkpointed: AtomicI64::new(0),
             compacted_to: AtomicI64::new(0),
             upkeep: Mutex::default(),
+            doomed: Mutex::default(),
             names: Mutex::default(),
         }
     }
@@ -238,8 +242,17 @@ impl Partition {
         config: &TopicConfig,
         now_ms: i64,
     ) -> Result<(), Error> {
+        if self.is_deleted() {
+            return Ok(());
+        }
         let mut rest = bytes;
         let mut headers = headers;
+        // Tried again after the disk was full: what it took before is there.
+        let end = self.end.load(Ordering::Acquire);
+        while let Some(first) = headers.first().filter(|first| first.next_offset() <= end) {
+            rest = &rest[first.total_bytes..];
+            headers = &headers[1..];
+        }
         while let Some(first) = headers.first() {
             let segment = self.segment_for(first, config, now_ms)?;
             // As many batches as the segment takes, in one write.
@@ -336,9 +349,7 @@ impl Partition {
             let below = segments.iter().skip(1).take_while(|s| s.base_offset <= start).count();
             segments.drain(..below).collect()
         };
-        for segment in gone {
-            segment.remove_files()?;
-        }
+        self.doom(gone, now_ms.saturating_add(config.file_delete_delay_ms));
         if let Some(first) = self.segments.read().first() {
             self.transactions.forget_below(first.base_offset);
         }
@@ -361,10 +372,10 @@ impl Partition {
                 let metadata = self.disk.open(&path, false);
                 metadata
                     .and_then(|file| file.sync_data())
-                    .map_err(Error::io(format!("sync {path}")))?;
+                    .map_err(Error::sync(format!("sync {path}")))?;
                 self.disk
                     .sync_dir(&self.dir)
-                    .map_err(Error::io(format!("sync directory {}", self.dir)))?;
+                    .map_err(Error::sync(format!("sync directory {}", self.dir)))?;
             }
             Ok(())
         };

@@ -187,10 +187,18 @@ impl Segment {
     pub(super) fn flush_index(&self) -> Result<(), Error> {
         // Held while writing, so that the files of a removed segment are not made again.
         let mut index = self.index.lock();
-        let parts = match index.as_mut() {
-            Some(index) if !self.retired.load(Ordering::Acquire) => index.take_unflushed(),
-            _ => return Ok(()),
+        let Some(index) = index.as_mut().filter(|_| !self.retired.load(Ordering::Acquire)) else {
+            return Ok(());
         };
+        match self.write_index(index.take_unflushed()) {
+            // The files are a help; without room they are written another time, from the start.
+            Err(e) if e.is_full() => index.forget_flushed(),
+            done => done?,
+        }
+        Ok(())
+    }
+
+    fn write_index(&self, parts: [(u64, Vec<u8>); 2]) -> Result<(), Error> {
         for (suffix, (place, bytes)) in ["index", "timeindex"].into_iter().zip(parts) {
             let path = self.path(suffix);
             let file = self.disk.open(&path, true).map_err(Error::io(format!("open {path}")))?;
@@ -206,14 +214,30 @@ impl Segment {
             return Ok(false);
         }
         let action = || format!("sync {}", self.path("log"));
-        self.file.sync_data().map_err(|e| Error::io(action())(e))?;
+        self.file.sync_data().map_err(|e| Error::sync(action())(e))?;
         Ok(true)
     }
 
+    /// Renames the log to `.deleted`; the indexes, which are made again from it, go.
+    pub(super) fn set_aside(&self) -> Result<(), Error> {
+        self.retire();
+        let (path, aside) = (self.path("log"), self.path("log.deleted"));
+        match self.disk.rename(&path, &aside) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(format!("rename {path}"))(e));
+            }
+            _ => {}
+        }
+        for suffix in ["index", "timeindex", super::transactions::SUFFIX] {
+            // What is left of them a restart removes.
+            let _ = self.disk.remove(&self.path(suffix));
+        }
+        Ok(())
+    }
+
     pub(super) fn remove_files(&self) -> Result<(), Error> {
-        let mut index = self.index.lock();
-        *index = None;
-        for suffix in ["log", "index", "timeindex", super::transactions::SUFFIX] {
+        self.retire();
+        for suffix in ["log", "log.deleted", "index", "timeindex", super::transactions::SUFFIX] {
             let path = self.path(suffix);
             match self.disk.remove(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {

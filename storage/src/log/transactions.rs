@@ -202,9 +202,10 @@ impl Transactions {
                 // What was durable is written over with the same bytes: a crash here loses nothing.
                 file.write_at(0, &bytes)?;
                 file.truncate(bytes.len() as u64)?;
-                file.sync_data()
+                Ok(file)
             };
-            write().map_err(Error::io(format!("write {path}")))?;
+            let file = write().map_err(Error::io(format!("write {path}")))?;
+            file.sync_data().map_err(Error::sync(format!("sync {path}")))?;
             self.state.lock().stored.insert(*base, count);
             wrote = true;
         }
