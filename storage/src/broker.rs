@@ -50,6 +50,7 @@ use crate::journal::Journal;
 use crate::journal::record::Group;
 use crate::log::{Aborted, Partition};
 use crate::topics::{Topic, Topics};
+pub(crate) use append::keyless_records;
 use commit::{Effect, Waiting};
 pub use transactions::{ProducerState, TransactionEnd};
 pub(crate) use wholes::{Part, Wholes};

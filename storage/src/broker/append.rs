@@ -136,6 +136,16 @@ impl Commit {
     }
 }
 
+/// The indexes of the first records of a batch that have no key, which is what a compacted topic refuses.
+///
+/// For the answer to a batch that was refused; one that cannot be read has none.
+pub(crate) fn keyless_records(records: &[u8], at_most: usize) -> Vec<i32> {
+    let Ok((header, body)) = batch::records(records, DECOMPRESSED_MAX) else { return Vec::new() };
+    let numbered = (0..).zip(RecordIter::new(header, &body));
+    let keyless = numbered.filter(|(_, record)| record.is_ok_and(|record| record.key.is_none()));
+    keyless.map(|(index, _)| index).take(at_most).collect()
+}
+
 /// Checks what can be checked without knowing the partition.
 fn check_batch(
     records: &[u8],

@@ -41,7 +41,7 @@ fi
 start_server --default-partitions 4
 # The fixtures look for a directory of Kafka's scripts even when they start nothing.
 (cd "$work/suite" && KAFKA_VERSION=4.1 KAFKA_URI="kafka://$broker" KAFKA_ROOT="$work/kafka-bin" \
-    "$python" -m pytest -q -p no:cacheprovider --timeout=120 --junit-xml="$work/junit.xml" --tb=short --show-capture=no \
+    "$python" -m pytest -q -p no:cacheprovider --timeout=120 --junit-xml="$work/junit.xml" --tb=short --show-capture="${SUITE_CAPTURE:-no}" \
     test/integration "$@") >"${SUITE_LOG:-$work/log}" 2>&1 || true
 grep -E '^(E  |FAILED|ERROR)' "${SUITE_LOG:-$work/log}" | head -n 60 || true
 junit_results "$work/junit.xml"

@@ -15,17 +15,21 @@
 
 use bytes::Bytes;
 use kafka_wire::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_wire::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_wire::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_wire::{ProduceRequest, ProduceResponse};
 use kafka_wire_core::{DecodeError, Decoder};
 
 use super::*;
-use crate::broker::Appended;
+use crate::broker::{Appended, keyless_records};
 use crate::topics::check_name;
 
 pub(in crate::kafka) const KEY: i16 = 0;
 
 const ACKS_ALL: i16 = -1;
+/// Records named in the answer to a refused batch: a few bytes can hold a great many.
+const NAMED_MAX: usize = 10_000;
 
 /// Counts the topics and partitions of a request without keeping anything, so that a huge one with
 /// hardly any records in it can be refused before it is decoded.
@@ -86,7 +90,13 @@ pub(in crate::kafka) fn handle(call: &Call<'_>, request: ProduceRequest) -> Step
                 Ok(appended) => ticket = ticket.max(appended.ticket),
                 Err(refused) => failed = Some(refused.clone()),
             }
-            answer.partition_responses.push(respond(part.index, appended));
+            let refused_record =
+                matches!(&appended, Err(no) if no.code == ErrorCode::InvalidRecord);
+            let mut answered = respond(part.index, appended);
+            if let (true, Ok(topic)) = (refused_record, &topic) {
+                name_keyless(topic, part, &mut answered);
+            }
+            answer.partition_responses.push(answered);
         }
         response.responses.push(answer);
     }
@@ -128,6 +138,28 @@ fn append(
     let records = records
         .ok_or_else(|| Refused::new(ErrorCode::InvalidRecord, "the request holds no records"))?;
     Ok(call.node.broker.append(at, records, call.now_ms)?)
+}
+
+/// Names the records that made a compacted topic refuse a batch: a client can then tell its caller which
+/// of them are wrong, and which only travelled with them.
+fn name_keyless(topic: &Topic, part: &PartitionProduceData, answer: &mut PartitionProduceResponse) {
+    let Some(records) = part.records.as_ref().filter(|_| topic.config.cleanup_compact) else {
+        return;
+    };
+    let why = format!(
+        "Compacted topic cannot accept message without key in topic partition {}-{}.",
+        topic.name, part.index
+    );
+    let why = text(&why);
+    for index in keyless_records(records, NAMED_MAX) {
+        let mut record = BatchIndexAndErrorMessage::default();
+        record.batch_index = index;
+        record.batch_index_error_message = Some(why.clone());
+        answer.record_errors.push(record);
+    }
+    if !answer.record_errors.is_empty() {
+        answer.error_message = Some(text("One or more records have been rejected"));
+    }
 }
 
 fn respond(index: i32, appended: Result<Appended, Refused>) -> PartitionProduceResponse {

@@ -51,6 +51,22 @@ fn errors_of_a_produce_stay_with_their_partition() {
 }
 
 #[test]
+fn a_compacted_topic_says_which_records_have_no_key() {
+    let mut client = Client::new();
+    client.create("t", 1, &[("cleanup.policy", "compact")]);
+    let mut builder = BatchBuilder::new(Codec::Lz4);
+    for key in [Some(&b"k"[..]), None, Some(b"k"), None] {
+        builder.push(1_000_000, key, Some(b"v"), &[]);
+    }
+    let answer = client.ask(9, &produce_to("t", 0, builder.build().unwrap()));
+    let answer = &answer.responses[0].partition_responses[0];
+    assert_eq!(answer.error_code, code(ErrorCode::InvalidRecord));
+    let indexes: Vec<_> = answer.record_errors.iter().map(|error| error.batch_index).collect();
+    assert_eq!(indexes, [1, 3]);
+    assert!(answer.error_message.is_some());
+}
+
+#[test]
 fn acks_zero_gets_no_answer_and_a_closed_connection_on_failure() {
     let mut client = Client::new();
     client.create("t", 1, &[]);
