@@ -92,6 +92,12 @@ impl Member {
         self.session_ends_ms = now_ms.saturating_add(i64::from(self.session_timeout_ms));
     }
 
+    /// What the client made us keep, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let protocols = self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len());
+        protocols.sum::<usize>() + self.assignment.len()
+    }
+
     /// The metadata for `protocol`, empty if the member does not speak it.
     pub fn metadata(&self, protocol: Option<&str>) -> &[u8] {
         let named = |name: &str| self.protocols.iter().find(|(known, _)| known == name);

@@ -4,7 +4,10 @@
 //! answer is there. A poll also counts as a sign of life, so a member whose connection waits in a
 //! join does not lose its session, and one whose connection broke does.
 
+use std::collections::BTreeSet;
+
 use super::group::{Group, Member, State};
+use super::protocol::{CONSUMER, read_subscription};
 use super::rebalance::Effects;
 use super::records::GroupRecord;
 use super::{GroupConfig, JoinRefused, JoinRequest, JoinStep, Joined, JoinedMember, Poll};
@@ -21,6 +24,7 @@ impl Group {
         effects: &mut Effects,
     ) -> Result<JoinStep, JoinRefused> {
         self.advance(config, now_ms, effects);
+        self.check_room(request, config)?;
         self.check_protocols(request)?;
         let step = if request.member.is_empty() {
             self.join_new(request, config, now_ms, effects)
@@ -29,6 +33,30 @@ impl Group {
         };
         self.advance(config, now_ms, effects);
         step
+    }
+
+    /// Kafka's rule (`acceptJoiningMember`), which also lets a group that is too large shrink: during
+    /// a rebalance the last to join again are turned away. Promised ids and bytes are ours.
+    fn check_room(&self, request: &JoinRequest, config: &GroupConfig) -> Result<(), ErrorCode> {
+        let known = self.members.get(&request.member);
+        let full = match self.state {
+            State::Empty => false,
+            State::Joining { .. } => {
+                let joining = self.members.values().filter(|member| member.joining).count();
+                !known.is_some_and(|member| member.joining) && joining >= config.members_max
+            }
+            State::Syncing { .. } | State::Stable => {
+                known.is_none() && self.members.len() >= config.members_max
+            }
+        };
+        let promises = request.member.is_empty() && self.promised.len() >= config.members_max;
+        let others = self.members.values().filter(|member| member.id != request.member);
+        let held: usize = others.map(Member::bytes).sum();
+        let asked: usize = request.protocols.iter().map(|(name, of)| name.len() + of.len()).sum();
+        match full || promises || held + asked > config.group_bytes_max {
+            true => Err(ErrorCode::GroupMaxSizeReached),
+            false => Ok(()),
+        }
     }
 
     fn check_protocols(&self, request: &JoinRequest) -> Result<(), ErrorCode> {
@@ -139,25 +167,24 @@ impl Group {
         let Some(before) = self.members.remove(old) else {
             return self.add_member(&request.fresh_id, request, config, now_ms, effects);
         };
-        let unchanged = before.protocols == request.protocols
-            || self.protocol.as_deref().is_some_and(|chosen| {
-                let wanted = request.protocols.iter().find(|(name, _)| name == chosen);
-                wanted.is_some_and(|(_, metadata)| metadata == before.metadata(Some(chosen)))
-            });
         let was_leader = self.leader.as_deref() == Some(old);
         let old_leader = self.leader.clone().unwrap_or_default();
         if was_leader {
             self.leader = Some(request.fresh_id.clone());
         }
         let mut member = request.to_member(&request.fresh_id);
-        member.assignment = before.assignment;
+        member.assignment.clone_from(&before.assignment);
         member.synced = before.synced;
         member.touch(now_ms);
         if let Some(instance) = &member.instance {
             self.instances.insert(instance.clone(), member.id.clone());
         }
+        let subscribes_anew = subscribes_anew(&before.protocols, request);
         self.members.insert(member.id.clone(), member);
 
+        // Kafka looks only at the protocol: the rest of the metadata (owned partitions, generation)
+        // differs with every start of a client. Other topics, though, need another assignment.
+        let unchanged = self.choose_protocol() == self.protocol && !subscribes_anew;
         if self.state == State::Stable && unchanged {
             effects.records.push(GroupRecord::Generation {
                 group: self.name.clone(),
@@ -184,6 +211,7 @@ impl Group {
     pub fn poll_join(
         &mut self,
         member: &str,
+        instance: Option<&str>,
         config: &GroupConfig,
         now_ms: i64,
         effects: &mut Effects,
@@ -192,10 +220,10 @@ impl Group {
             member.touch(now_ms);
         }
         self.advance(config, now_ms, effects);
-        match self.members.get(member) {
-            None => Poll::Ready(Err(ErrorCode::UnknownMemberId)),
-            Some(found) if found.joining => Poll::Wait { until_ms: self.look_again(found, now_ms) },
-            Some(_) => Poll::Ready(Ok(self.joined(member))),
+        match self.member(member, instance) {
+            Err(error) => Poll::Ready(Err(error)),
+            Ok(found) if found.joining => Poll::Wait { until_ms: self.look_again(found, now_ms) },
+            Ok(_) => Poll::Ready(Ok(self.joined(member))),
         }
     }
 
@@ -218,4 +246,16 @@ impl Group {
             members: if leads { self.members.values().map(member_of).collect() } else { vec![] },
         }
     }
+}
+
+/// Whether a consumer that came back wants other topics than before.
+fn subscribes_anew(before: &[(String, Vec<u8>)], request: &JoinRequest) -> bool {
+    if request.protocol_type != CONSUMER {
+        return false;
+    }
+    let topics = |protocols: &[(String, Vec<u8>)]| {
+        let (_, metadata) = protocols.first()?;
+        Some(read_subscription(metadata)?.topics.into_iter().collect::<BTreeSet<_>>())
+    };
+    topics(before) != topics(&request.protocols)
 }

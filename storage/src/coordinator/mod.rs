@@ -58,6 +58,9 @@ pub struct GroupConfig {
     pub offset_metadata_max: usize,
     /// Most members of one group (`group.max.size`, `group.consumer.max.size`). Kafka has no limit.
     pub members_max: usize,
+    /// Most bytes of metadata and assignments of one classic group. Kafka's limit is what fits into
+    /// one record.
+    pub group_bytes_max: usize,
     /// `group.consumer.session.timeout.ms`
     pub consumer_session_timeout_ms: i32,
     /// `group.consumer.heartbeat.interval.ms`
@@ -74,6 +77,7 @@ impl GroupConfig {
             offsets_retention_ms: 7 * 24 * 3_600_000,
             offset_metadata_max: 4096,
             members_max: 10_000,
+            group_bytes_max: 64 << 20,
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
         }
@@ -286,6 +290,17 @@ impl Groups {
         if !allowed.contains(&request.session_timeout_ms) {
             return refused(Err(ErrorCode::InvalidSessionTimeout.into()));
         }
+        let emptied = self.drop_empty_consumer(&request.group, now_ms);
+        let mut decided = self.join(request, now_ms);
+        decided.put_first(emptied);
+        decided
+    }
+
+    fn join(
+        &mut self,
+        request: &JoinRequest,
+        now_ms: i64,
+    ) -> Decision<Result<JoinStep, JoinRefused>> {
         if self.is_consumer(&request.group) {
             let step = |draft: &mut Draft<'_>| draft.join_classic(request).map(JoinStep::Done);
             let joined = self.consumer_step(&request.group, now_ms, step);
@@ -308,14 +323,17 @@ impl Groups {
         &mut self,
         group: &str,
         member: &str,
+        instance: Option<&str>,
         now_ms: i64,
     ) -> Decision<Poll<Result<Joined, ErrorCode>>> {
         if self.is_consumer(group) {
             // The group was converted meanwhile.
             return refused(Poll::Ready(Err(ErrorCode::RebalanceInProgress)));
         }
-        self.with(group, |group, config, effects| group.poll_join(member, config, now_ms, effects))
-            .unwrap_or_else(|| refused(Poll::Ready(Err(ErrorCode::UnknownMemberId))))
+        self.with(group, |group, config, effects| {
+            group.poll_join(member, instance, config, now_ms, effects)
+        })
+        .unwrap_or_else(|| refused(Poll::Ready(Err(ErrorCode::UnknownMemberId))))
     }
 
     /// Takes in a sync; see [`Group::submit_sync`].
@@ -325,6 +343,9 @@ impl Groups {
         now_ms: i64,
     ) -> Decision<Result<SyncStep, ErrorCode>> {
         let group = &request.group;
+        if group.is_empty() {
+            return refused(Err(ErrorCode::InvalidGroupId));
+        }
         if let Some(synced) = self.consumer_step(group, now_ms, |draft| draft.sync_classic(request))
         {
             return synced.map(|synced| synced.map(SyncStep::Done));
@@ -340,6 +361,7 @@ impl Groups {
         &mut self,
         group: &str,
         member: &str,
+        instance: Option<&str>,
         generation: i32,
         now_ms: i64,
     ) -> Decision<Poll<Result<Synced, ErrorCode>>> {
@@ -347,7 +369,7 @@ impl Groups {
             return refused(Poll::Ready(Err(ErrorCode::RebalanceInProgress)));
         }
         self.with(group, |group, config, effects| {
-            group.poll_sync(member, generation, config, now_ms, effects)
+            group.poll_sync(member, instance, generation, config, now_ms, effects)
         })
         .unwrap_or_else(|| refused(Poll::Ready(Err(ErrorCode::UnknownMemberId))))
     }
@@ -361,6 +383,9 @@ impl Groups {
         generation: i32,
         now_ms: i64,
     ) -> Decision<Result<(), ErrorCode>> {
+        if group.is_empty() {
+            return refused(Err(ErrorCode::InvalidGroupId));
+        }
         let beat = |draft: &mut Draft<'_>| draft.beat_classic(member, instance, generation);
         if let Some(beat) = self.consumer_step(group, now_ms, beat) {
             return beat.map(|beat| match beat? {
@@ -394,6 +419,9 @@ impl Groups {
 
     /// Deletes a group that has no members.
     pub fn delete(&mut self, group: &str, now_ms: i64) -> Decision<Result<(), ErrorCode>> {
+        if group.is_empty() {
+            return refused(Err(ErrorCode::InvalidGroupId));
+        }
         let passed = self.pass_time(group, now_ms);
         let mut deleted = self
             .with(group, |group, _, effects| {
@@ -417,6 +445,22 @@ impl Groups {
                 .with(group, |group, config, effects| group.advance(config, now_ms, effects))
                 .unwrap_or_else(|| refused(())),
         }
+    }
+
+    /// A KIP-848 group without members becomes a classic one when a classic member joins.
+    fn drop_empty_consumer(&mut self, group: &str, now_ms: i64) -> Decision<()> {
+        if !self.is_consumer(group) {
+            return refused(());
+        }
+        let mut passed = self.pass_time(group, now_ms);
+        // What passed is applied later; who joins now still meets the group as it was.
+        if passed.records.is_empty()
+            && let Some(found) = self.groups.get_mut(group)
+            && let Some(consumer) = found.consumer.take_if(|consumer| consumer.members.is_empty())
+        {
+            consumer.forget(group, &mut passed.records);
+        }
+        passed
     }
 
     fn is_consumer(&self, group: &str) -> bool {

@@ -36,7 +36,8 @@ pub struct Commit {
 }
 
 impl Groups {
-    /// Decides on a commit. The whole commit is refused, or each partition gets its own answer, in
+    /// Decides on a commit. The empty group id may commit too, as consumers without a group once did
+    /// (KIP-289). The whole commit is refused, or each partition gets its own answer, in
     /// the order of `commits`.
     pub fn commit(
         &mut self,
@@ -44,9 +45,6 @@ impl Groups {
         commits: Vec<Commit>,
         now_ms: i64,
     ) -> Decision<Result<Vec<ErrorCode>, ErrorCode>> {
-        if by.group.is_empty() {
-            return refused(Err(ErrorCode::InvalidGroupId));
-        }
         if !self.groups.contains_key(by.group) {
             if by.generation >= 0 {
                 let error = match by.knows_epochs {

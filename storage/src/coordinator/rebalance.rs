@@ -160,7 +160,7 @@ impl Group {
 
     /// Each member votes for the protocol it prefers among those all speak; most votes win, and
     /// among equals the first by name.
-    fn choose_protocol(&self) -> Option<String> {
+    pub(super) fn choose_protocol(&self) -> Option<String> {
         let common: Vec<&str> = self.common_protocols(None).collect();
         let mut votes = std::collections::BTreeMap::<&str, usize>::new();
         for member in self.members.values() {

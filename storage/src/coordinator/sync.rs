@@ -62,6 +62,7 @@ impl Group {
     pub fn poll_sync(
         &mut self,
         member: &str,
+        instance: Option<&str>,
         generation: i32,
         config: &GroupConfig,
         now_ms: i64,
@@ -71,8 +72,9 @@ impl Group {
             member.touch(now_ms);
         }
         self.advance(config, now_ms, effects);
-        let Some(found) = self.members.get(member) else {
-            return Poll::Ready(Err(ErrorCode::UnknownMemberId));
+        let found = match self.member(member, instance) {
+            Ok(found) => found,
+            Err(error) => return Poll::Ready(Err(error)),
         };
         if generation != self.generation {
             return Poll::Ready(Err(ErrorCode::RebalanceInProgress));

@@ -76,9 +76,9 @@ pub(crate) enum Waiting {
     /// Not enough to read yet.
     Fetch { request: FetchRequest, until_ms: i64 },
     /// A join phase is open.
-    Join { group: String, member: String },
+    Join { group: String, member: String, instance: Option<String> },
     /// The leader's assignment is awaited.
-    Sync { group: String, member: String, generation: i32 },
+    Sync { group: String, member: String, instance: Option<String>, generation: i32 },
 }
 
 /// How far a handler came.
@@ -155,9 +155,11 @@ pub fn resume(node: &KafkaNode, session: &mut Session, pending: Pending, now_ms:
         Waiting::Fetch { request, until_ms } => {
             finish(&call, fetch::look(&call, request, until_ms))
         }
-        Waiting::Join { group, member } => finish(&call, join_group::look(&call, group, member)),
-        Waiting::Sync { group, member, generation } => {
-            finish(&call, sync_group::look(&call, group, member, generation))
+        Waiting::Join { group, member, instance } => {
+            finish(&call, join_group::look(&call, group, member, instance))
+        }
+        Waiting::Sync { group, member, instance, generation } => {
+            finish(&call, sync_group::look(&call, group, member, instance, generation))
         }
     };
     outcome.unwrap_or_else(|error| Outcome::Close(error.to_string()))

@@ -5,6 +5,7 @@
 //! ```text
 //! +100                     let 100 ms pass
 //! join a [range,sticky]    member a asks to join (with its id, if it has one)
+//! connect a                the same as a Connect worker
 //! static a as x            the same under the instance name x, always without an id
 //! poll a                   has a's join been answered?
 //! sync a 1 a=P b=Q         a asks for its assignment in generation 1, and hands one in
@@ -17,6 +18,7 @@
 //! restart                  throw the coordinator away and rebuild it from the records
 //! state                    Kafka's name of the state, and the members
 //! delete                   delete the group
+//! kind                     classic or consumer
 //! topic u 3                topic u has 3 partitions; none: it is deleted
 //! in a t,u                 a joins by KIP-848, subscribing to t and u; `in a ^t.*` by regular expression
 //! in a t as x              the same under the instance name x
@@ -36,10 +38,12 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 mod consumer;
+mod convert;
 mod random;
 
 use super::consumer::{Beat, Heartbeat, Parts};
 use super::group::State;
+use super::protocol::{NamedParts, read_assignment, write_assignment};
 use super::*;
 
 /// Topics of a test: name to id and number of partitions.
@@ -84,6 +88,15 @@ impl Topology for Topics {
         };
         topics.iter().map(one).sum()
     }
+}
+
+/// A consumer's subscription to topic `t`.
+fn subscription(owned: &NamedParts) -> Vec<u8> {
+    // Version 1: topics, no user data, owned partitions: an assignment has the same tail.
+    let mut out = vec![0, 1, 0, 0, 0, 1, 0, 1, b't', 255, 255, 255, 255];
+    let parts = write_assignment(1, owned);
+    out.extend(&parts[2..parts.len() - 4]);
+    out
 }
 
 struct Play {
@@ -145,7 +158,13 @@ impl Play {
         known.map_or_else(|| id.to_owned(), |(name, _)| name.clone())
     }
 
-    fn join(&mut self, name: &str, instance: Option<&str>, protocols: &str) -> String {
+    fn join(
+        &mut self,
+        name: &str,
+        instance: Option<&str>,
+        protocols: &str,
+        protocol_type: &str,
+    ) -> String {
         self.fresh += 1;
         let member = if instance.is_some() { String::new() } else { self.id(name) };
         let request = JoinRequest {
@@ -156,8 +175,11 @@ impl Play {
             client_host: "h".into(),
             session_timeout_ms: 10_000,
             rebalance_timeout_ms: 30_000,
-            protocol_type: "consumer".into(),
-            protocols: protocols.split(',').map(|p| (p.to_owned(), b"sub".to_vec())).collect(),
+            protocol_type: protocol_type.into(),
+            protocols: protocols
+                .split(',')
+                .map(|p| (p.to_owned(), subscription(&NamedParts::new())))
+                .collect(),
             requires_known_member: true,
             can_skip_assignment: true,
             fresh_id: format!("id-{}", self.fresh),
@@ -190,7 +212,7 @@ impl Play {
     }
 
     fn poll(&mut self, name: &str) -> String {
-        let decision = self.groups.poll_join("g", &self.id(name), self.now_ms);
+        let decision = self.groups.poll_join("g", &self.id(name), None, self.now_ms);
         match self.settle(decision) {
             Poll::Wait { .. } => "wait".into(),
             Poll::Ready(Ok(joined)) => self.joined(&joined),
@@ -202,7 +224,7 @@ impl Play {
         let assignments = parts
             .iter()
             .filter_map(|part| part.split_once('='))
-            .map(|(name, given)| (self.id(name), given.as_bytes().to_vec()))
+            .map(|(name, given)| (self.id(name), given_assignment(given)))
             .collect();
         let request = SyncRequest {
             group: "g".into(),
@@ -222,11 +244,19 @@ impl Play {
     }
 
     fn synced(synced: &Synced) -> String {
-        String::from_utf8_lossy(&synced.assignment).into_owned()
+        match read_assignment(&synced.assignment) {
+            Some(parts) => {
+                let each = parts.iter().flat_map(|(topic, indexes)| {
+                    indexes.iter().map(move |index| format!("{topic}{index}"))
+                });
+                each.collect::<Vec<_>>().join(",")
+            }
+            None => String::from_utf8_lossy(&synced.assignment).into_owned(),
+        }
     }
 
     fn fetch(&mut self, name: &str, generation: i32) -> String {
-        let decision = self.groups.poll_sync("g", &self.id(name), generation, self.now_ms);
+        let decision = self.groups.poll_sync("g", &self.id(name), None, generation, self.now_ms);
         match self.settle(decision) {
             Poll::Wait { .. } => "wait".into(),
             Poll::Ready(Ok(synced)) => Self::synced(&synced),
@@ -280,8 +310,9 @@ impl Play {
                 self.now_ms += time[1..].parse::<i64>().expect("milliseconds");
                 String::new()
             }
-            "join" => self.join(words[1], None, words.get(2).unwrap_or(&"range")),
-            "static" => self.join(words[1], Some(words[3]), "range"),
+            "join" => self.join(words[1], None, words.get(2).unwrap_or(&"range"), "consumer"),
+            "connect" => self.join(words[1], None, "range", "connect"),
+            "static" => self.join(words[1], Some(words[3]), "range", "consumer"),
             "poll" => self.poll(words[1]),
             "sync" => self.sync(words[1], generation(2), &words[3..]),
             "fetch" => self.fetch(words[1], generation(2)),
@@ -334,12 +365,30 @@ impl Play {
             }
             "out" => self.beat(words[1], Some(-1), |_| ()),
             "away" => self.beat(words[1], Some(-2), |_| ()),
+            "kind" => {
+                let group = self.groups.get("g");
+                let kind = |group: &group::Group| match group.consumer {
+                    Some(_) => "consumer",
+                    None => "classic",
+                };
+                group.map_or("none", kind).to_owned()
+            }
             "delete" => {
                 let deleted = self.groups.delete("g", self.now_ms);
                 Self::outcome(self.settle(deleted))
             }
             other => panic!("unknown step {other}"),
         }
+    }
+}
+
+/// `t0,t1` as a consumer's assignment of topic `t`; anything else as it is.
+fn given_assignment(text: &str) -> Vec<u8> {
+    let index = |part: &str| part.strip_prefix('t').and_then(|index| index.parse().ok());
+    let indexes: Option<Vec<i32>> = text.split(',').map(index).collect();
+    match indexes {
+        Some(indexes) => write_assignment(1, &NamedParts::from([("t".to_owned(), indexes)])),
+        None => text.as_bytes().to_vec(),
     }
 }
 

@@ -6,7 +6,6 @@
 //! partition has exactly one owner.
 
 use super::*;
-use crate::coordinator::protocol::{NamedParts, read_assignment, write_assignment};
 
 const CLIENTS: usize = 5;
 
@@ -41,14 +40,6 @@ struct World {
     play: Play,
     clients: Vec<Client>,
     fresh: u32,
-}
-
-fn subscription(owned: &NamedParts) -> Vec<u8> {
-    // Version 1: topics, no user data, owned partitions: an assignment has the same tail.
-    let mut out = vec![0, 1, 0, 0, 0, 1, 0, 1, b't', 255, 255, 255, 255];
-    let parts = write_assignment(1, owned);
-    out.extend(&parts[2..parts.len() - 4]);
-    out
 }
 
 impl World {
@@ -120,7 +111,7 @@ impl World {
             (1, _) => self.poll_join(at),
             (2, Some(generation)) => {
                 let polled =
-                    self.play.groups.poll_sync("g", &client.id, generation, self.play.now_ms);
+                    self.play.groups.poll_sync("g", &client.id, None, generation, self.play.now_ms);
                 match self.play.settle(polled) {
                     Poll::Wait { .. } => {}
                     Poll::Ready(answer) => self.synced(at, answer),
@@ -173,7 +164,7 @@ impl World {
 
     fn poll_join(&mut self, at: usize) {
         let id = self.clients[at].id.clone();
-        let polled = self.play.groups.poll_join("g", &id, self.play.now_ms);
+        let polled = self.play.groups.poll_join("g", &id, None, self.play.now_ms);
         match self.play.settle(polled) {
             Poll::Wait { .. } => {}
             Poll::Ready(Ok(joined)) => self.joined(at, &joined),

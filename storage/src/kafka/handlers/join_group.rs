@@ -28,7 +28,7 @@ pub(in crate::kafka) fn handle(
         .and_then(|()| call.node.decide(|groups| groups.submit_join(&asked, call.now_ms)));
     match taken.map(|settled| (settled.ticket, settled.response)) {
         Ok((ticket, Ok(JoinStep::Done(joined)))) => Step::Once(ticket, respond(call, joined)),
-        Ok((_, Ok(JoinStep::Wait { member }))) => look(call, group, member),
+        Ok((_, Ok(JoinStep::Wait { member }))) => look(call, group, member, asked.instance),
         Ok((_, Err(refused))) => Step::Now(refuse(call, refused)),
         Err(error) => Step::Now(refuse(call, error.into())),
     }
@@ -66,14 +66,17 @@ pub(in crate::kafka) fn look(
     call: &Call<'_>,
     group: String,
     member: String,
+    instance: Option<String>,
 ) -> Step<JoinGroupResponse> {
-    let polled = call.node.decide(|groups| groups.poll_join(&group, &member, call.now_ms));
+    let polled = call
+        .node
+        .decide(|groups| groups.poll_join(&group, &member, instance.as_deref(), call.now_ms));
     match polled.map(|settled| settled.response) {
         Ok(Poll::Ready(Ok(joined))) => Step::Now(respond(call, joined)),
         Ok(Poll::Wait { until_ms }) => Step::Wait {
             until_ms,
             wake_on: vec![WakeKey::Group(group.clone())],
-            waiting: Box::new(Waiting::Join { group, member }),
+            waiting: Box::new(Waiting::Join { group, member, instance }),
         },
         Ok(Poll::Ready(Err(error))) | Err(error) => {
             Step::Now(refuse(call, JoinRefused { error, member }))

@@ -34,7 +34,9 @@ pub(in crate::kafka) fn handle(
         .and_then(|()| call.node.decide(|groups| groups.submit_sync(&asked, call.now_ms)));
     match taken.map(|settled| (settled.ticket, settled.response)) {
         Ok((ticket, Ok(SyncStep::Done(synced)))) => Step::Once(ticket, respond(synced)),
-        Ok((_, Ok(SyncStep::Wait))) => look(call, asked.group, asked.member, asked.generation),
+        Ok((_, Ok(SyncStep::Wait))) => {
+            look(call, asked.group, asked.member, asked.instance, asked.generation)
+        }
         Ok((_, Err(error))) | Err(error) => Step::Now(refuse(error)),
     }
 }
@@ -44,16 +46,19 @@ pub(in crate::kafka) fn look(
     call: &Call<'_>,
     group: String,
     member: String,
+    instance: Option<String>,
     generation: i32,
 ) -> Step<SyncGroupResponse> {
     let now_ms = call.now_ms;
-    let polled = call.node.decide(|groups| groups.poll_sync(&group, &member, generation, now_ms));
+    let polled = call.node.decide(|groups| {
+        groups.poll_sync(&group, &member, instance.as_deref(), generation, now_ms)
+    });
     match polled.map(|settled| (settled.ticket, settled.response)) {
         Ok((ticket, Poll::Ready(Ok(synced)))) => Step::Once(ticket, respond(synced)),
         Ok((_, Poll::Wait { until_ms })) => Step::Wait {
             until_ms,
             wake_on: vec![WakeKey::Group(group.clone())],
-            waiting: Box::new(Waiting::Sync { group, member, generation }),
+            waiting: Box::new(Waiting::Sync { group, member, instance, generation }),
         },
         Ok((_, Poll::Ready(Err(error)))) | Err(error) => Step::Now(refuse(error)),
     }
