@@ -48,6 +48,7 @@ use crate::disk::{DirLock, Disk};
 use crate::error::{Error, ErrorCode};
 use crate::journal::Journal;
 use crate::journal::record::Group;
+use crate::log::batch::BatchHeader;
 use crate::log::{Aborted, Partition};
 use crate::topics::{Topic, Topics};
 pub(crate) use append::keyless_records;
@@ -123,6 +124,13 @@ pub struct Read {
     pub log_start_offset: i64,
     /// With [`Isolation::ReadCommitted`] the aborted transactions that have records here.
     pub aborted: Vec<Aborted>,
+}
+
+impl Read {
+    /// Whether a batch of `records` is of a transaction that was aborted.
+    pub fn is_aborted(&self, batch: &BatchHeader) -> bool {
+        self.aborted.iter().any(|aborted| aborted.covers(batch))
+    }
 }
 
 /// A record's place found by its time.

@@ -8,7 +8,8 @@
 //! - [`topics`] knows Kafka's topic settings
 //! - [`disk`] is the only place that touches files
 //! - [`security`] says who may log in and do what
-//! - [`kafka`] and [`coordinator`] answer Kafka's requests on top of the broker
+//! - [`coordinator`] keeps groups, [`transactions`] transactional ids
+//! - [`kafka`] answers Kafka's requests on top of them
 
 pub mod broker;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod log;
 pub mod security;
 mod setting;
 pub mod topics;
+pub mod transactions;
 
 pub use broker::{
     Appended, Broker, Clock, Isolation, Read, Recovered, Seal, Sealed, Ticket, TopicPartition,

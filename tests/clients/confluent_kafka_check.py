@@ -250,18 +250,6 @@ def group(admin, strategy):
     ok(f"{strategy}: list, describe and delete the group")
 
 
-def transactions_are_refused_clearly():
-    producer = Producer({"bootstrap.servers": BROKER, "transactional.id": f"{RUN}-tx"})
-    start = time.time()
-    try:
-        producer.init_transactions(20)
-        raise AssertionError("transactions are not served yet")
-    except KafkaException as error:
-        assert time.time() - start < 10, "the refusal took too long"
-        assert error.args[0].fatal() or not error.args[0].retriable(), error
-    ok("a transactional producer is refused at once")
-
-
 def main():
     admin = AdminClient({"bootstrap.servers": BROKER})
     name = topics(admin)
@@ -271,7 +259,6 @@ def main():
     long_poll()
     for strategy in ["range", "roundrobin", "cooperative-sticky"]:
         group(admin, strategy)
-    transactions_are_refused_clearly()
     wait_for(admin.delete_topics([name]))
     assert name not in admin.list_topics(timeout=WAIT).topics
     ok("delete a topic")

@@ -14,5 +14,6 @@ python="${MILLSTREAM_CLIENTS_DIR:-/tmp/millstream-clients}/bin/python"
 
 bash "$here/kcat.sh" "$broker"
 "$python" "$here/confluent_kafka_check.py" "$broker"
+"$python" "$here/transactions_check.py" "$broker"
 "$python" "$here/kafka_python_check.py" "$broker"
 "$python" "$here/sql_sink_check.py" "$broker" "$http"

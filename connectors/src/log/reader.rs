@@ -4,7 +4,8 @@
 //! cut over all partitions of all active sources, then repeatedly the record with the smallest
 //! (time, source, partition) among the buffers' heads, until the budget or the cut ends. A partition
 //! whose buffer runs out before its cut is read on first: so a backlog in one partition does not run
-//! ahead of the others. What is left in the buffers serves the next epoch.
+//! ahead of the others. Markers and aborted records of clients' transactions are left out; the cut splits
+//! no transaction. What is left in the buffers serves the next epoch.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -104,8 +105,10 @@ impl Source {
 
     /// Gives nothing that comes after what is visible now.
     pub(super) fn end_at_now(&mut self, broker: &Broker) {
-        for (at, buffer) in self.partitions.iter().zip(&mut self.buffers) {
-            buffer.end = broker.last_stable(*at).ok();
+        // Of a topic that is gone the next poll says so.
+        let Ok(ends) = broker.cut(&self.partitions) else { return };
+        for (buffer, end) in self.buffers.iter_mut().zip(ends) {
+            buffer.end = Some(end);
         }
     }
 
@@ -132,9 +135,8 @@ impl Source {
         if self.grows() && broker.topic_by_id(self.place.topic).is_some_and(grown) {
             return false;
         }
-        self.partitions.iter().zip(&self.buffers).all(|(at, buffer)| {
-            broker.last_stable(*at).map_or(true, |end| buffer.next_offset() >= end)
-        })
+        let Ok(ends) = broker.cut(&self.partitions) else { return true };
+        self.buffers.iter().zip(ends).all(|(buffer, end)| buffer.next_offset() >= end)
     }
 
     /// Reads on until the partition's buffer holds a record or its cut is reached.
@@ -150,7 +152,10 @@ impl Source {
                 buffer.cut = buffer.read_from;
                 return Ok(());
             }
-            let skip = |header: &_| records::own_epoch(header).is_some_and(|e| own.contains(e));
+            let skip = |header: &_| {
+                read.is_aborted(header)
+                    || records::own_epoch(header).is_some_and(|e| own.contains(e))
+            };
             let chunk = records::chunk(&read.records, buffer.read_from, skip);
             buffer.chunk = chunk.map_err(|e| {
                 IoError::Query(format!(
@@ -214,7 +219,9 @@ pub(super) fn failed(topic: &str, code: ErrorCode) -> IoError {
     let again = "TERMINATE the query and create it again to read what is there now.";
     IoError::Query(match code {
         ErrorCode::UnknownTopicOrPartition => {
-            format!("topic {topic} was deleted. Create it and the query again, or DROP the relation.")
+            format!(
+                "topic {topic} was deleted. Create it and the query again, or DROP the relation."
+            )
         }
         ErrorCode::OffsetOutOfRange => {
             format!("records of topic {topic} were deleted before they were read. {again}")
@@ -255,7 +262,11 @@ impl Merge<'_> {
         self.sources.iter_mut().for_each(|(_, source)| source.grow(broker));
         self.drop_sources(|source| {
             let known = source.partitions.iter().all(|at| broker.last_stable(*at).is_ok());
-            if known { None } else { Some(failed(&source.topic, ErrorCode::UnknownTopicOrPartition)) }
+            if known {
+                None
+            } else {
+                Some(failed(&source.topic, ErrorCode::UnknownTopicOrPartition))
+            }
         });
         let partitions: Vec<TopicPartition> =
             self.sources.iter().flat_map(|(_, source)| source.partitions.clone()).collect();

@@ -119,7 +119,8 @@ impl Printer {
             let (at, offset) = self.places[place];
             let read = self.broker.read(at, offset, READ_BYTES, Isolation::ReadCommitted);
             let Ok(read) = read else { return false };
-            let Ok(chunk) = records::chunk(&read.records, offset, |_| false) else { return false };
+            let skip = |header: &_| read.is_aborted(header);
+            let Ok(chunk) = records::chunk(&read.records, offset, skip) else { return false };
             self.places[place].1 = read.next_offset.max(offset);
             for record in &chunk.records {
                 let block = &chunk.blocks[record.block as usize];
@@ -145,8 +146,9 @@ impl Printer {
         let time = DateTime::from_timestamp_millis(time)
             .map_or_else(|| time.to_string(), |t| t.format("%Y/%m/%d %H:%M:%S%.3f Z").to_string());
         let (key, value) = (formats.0.text(key), formats.1.text(value));
-        self.waiting
-            .push_back(format!("rowtime: {time}, key: {key}, value: {value}, partition: {partition}"));
+        self.waiting.push_back(format!(
+            "rowtime: {time}, key: {key}, value: {value}, partition: {partition}"
+        ));
     }
 }
 

@@ -23,6 +23,7 @@
 use std::collections::BTreeMap;
 
 use super::consumer::{ConsumerGroup, Volatile};
+use super::pending::Pending;
 use super::records::{CommittedOffset, GroupRecord, StoredGeneration, StoredMember};
 use crate::error::ErrorCode;
 
@@ -153,6 +154,8 @@ pub struct Group {
     pub promised: BTreeMap<String, i64>,
     /// Committed offsets by topic and partition.
     pub offsets: BTreeMap<String, BTreeMap<i32, CommittedOffset>>,
+    /// Offsets in open transactions.
+    pub pending: Pending,
     /// Since when there are no members; offsets expire counted from here.
     pub emptied_at_ms: i64,
     /// The last generation that was written to the journal.
@@ -178,6 +181,7 @@ impl Group {
             instances: BTreeMap::new(),
             promised: BTreeMap::new(),
             offsets: BTreeMap::new(),
+            pending: Pending::default(),
             emptied_at_ms: 0,
             stored: StoredGeneration::default(),
             consumer: None,
@@ -204,6 +208,7 @@ impl Group {
         self.is_empty()
             && self.promised.is_empty()
             && self.offsets.is_empty()
+            && self.pending.is_empty()
             && self.stored == StoredGeneration::default()
             && self.consumer.as_ref().is_none_or(|group| *group == ConsumerGroup::default())
     }
@@ -249,6 +254,9 @@ impl Group {
             GroupRecord::OffsetCommitted { topic, partition, offset, .. } => {
                 let of_topic = self.offsets.entry(topic.clone()).or_default();
                 of_topic.insert(*partition, offset.clone());
+            }
+            GroupRecord::OffsetPending { .. } | GroupRecord::PendingForgotten { .. } => {
+                self.pending.apply(record);
             }
             GroupRecord::OffsetForgotten { topic, partition, .. } => {
                 if let Some(of_topic) = self.offsets.get_mut(topic) {
@@ -335,5 +343,6 @@ impl Group {
                 });
             }
         }
+        self.pending.snapshot(group, out);
     }
 }

@@ -100,6 +100,7 @@ impl Groups {
     pub fn forget_topic(&mut self, topic: &str) -> Decision<()> {
         let mut effects = Effects::default();
         for group in self.groups.values() {
+            group.pending.forget_topic(&group.name, topic, &mut effects.records);
             for partition in group.offsets.get(topic).into_iter().flat_map(|of| of.keys()) {
                 group.forget_offset(topic, *partition, &mut effects);
             }
@@ -150,6 +151,14 @@ impl Group {
         if commit.metadata.len() > config.offset_metadata_max {
             return ErrorCode::OffsetMetadataTooLarge;
         }
+        // What a transaction put here before is overtaken, however the transaction ends.
+        self.pending.forget(
+            &self.name,
+            &commit.topic,
+            commit.partition,
+            u64::MAX,
+            &mut effects.records,
+        );
         effects.records.push(GroupRecord::OffsetCommitted {
             group: self.name.clone(),
             topic: commit.topic,
@@ -174,6 +183,7 @@ impl Group {
         if let Some(consumer) = &self.consumer {
             consumer.forget(&self.name, &mut effects.records);
         }
+        self.pending.forget_all(&self.name, &mut effects.records);
         effects.records.push(GroupRecord::GroupForgotten { group: self.name.clone() });
     }
 
@@ -193,8 +203,11 @@ impl Group {
     }
 
     /// Forgets what is older than the retention time and not read by a member, and in the end the
-    /// group itself.
+    /// group itself. Not while a transaction holds offsets of the group: it may yet commit them.
     pub(super) fn expire(&self, config: &GroupConfig, now_ms: i64, effects: &mut Effects) {
+        if !self.pending.is_empty() {
+            return;
+        }
         let empty = self.is_empty();
         let subscribed = self.subscribed();
         let horizon_ms = now_ms.saturating_sub(config.offsets_retention_ms);

@@ -20,6 +20,8 @@
 //!            assigned parts, revoking parts, target parts,
 //!            classic u8 = 0 | 1, session timeout i32, count u32, (protocol string, metadata bytes)*
 //! parts    = count u32, (topic id 16 bytes, count u32, partition i32*)*
+//! kind 16  OffsetPending, PendingForgotten: key = kind, group, topic, partition, producer id i64;
+//!            staged u64, then as kind 2
 //! string   = length u32, UTF-8;  bytes = length u32, bytes;  x? = u8 0 | u8 1, x
 //! ```
 //!
@@ -45,6 +47,17 @@ pub enum GroupRecord {
     OffsetCommitted { group: String, topic: String, partition: i32, offset: CommittedOffset },
     /// A committed offset was deleted, or its topic was.
     OffsetForgotten { group: String, topic: String, partition: i32 },
+    /// A producer put an offset into its open transaction. `staged` orders those of one group.
+    OffsetPending {
+        group: String,
+        topic: String,
+        partition: i32,
+        producer_id: i64,
+        staged: u64,
+        offset: CommittedOffset,
+    },
+    /// A pending offset was committed, aborted or overtaken.
+    PendingForgotten { group: String, topic: String, partition: i32, producer_id: i64 },
     /// The group was deleted. Its offsets are forgotten one by one, before.
     GroupForgotten { group: String },
     /// The group is not a classic one any more; its offsets stay.
@@ -136,6 +149,7 @@ const GENERATION: u8 = 1;
 const OFFSET: u8 = 2;
 const EPOCHS: u8 = 3;
 const MEMBER: u8 = 4;
+const PENDING: u8 = 16;
 
 /// A key of the journal with its new value, or without one to forget it.
 pub type Entry = (Bytes, Option<Bytes>);
@@ -147,6 +161,8 @@ impl GroupRecord {
             Self::Generation { group, .. }
             | Self::OffsetCommitted { group, .. }
             | Self::OffsetForgotten { group, .. }
+            | Self::OffsetPending { group, .. }
+            | Self::PendingForgotten { group, .. }
             | Self::GroupForgotten { group }
             | Self::ClassicForgotten { group }
             | Self::ConsumerEpochs { group, .. }
@@ -166,10 +182,7 @@ impl GroupRecord {
             }
             Self::OffsetCommitted { group, topic, partition, offset } => {
                 let mut value = Writer(vec![VERSION]);
-                value.i64(offset.offset);
-                value.i32(offset.leader_epoch);
-                value.text(&offset.metadata);
-                value.i64(offset.committed_at_ms);
+                value.offset(offset);
                 (offset_key(group, topic, *partition), Some(value.0.into()))
             }
             Self::OffsetForgotten { group, topic, partition } => {
@@ -192,6 +205,15 @@ impl GroupRecord {
                 (member_key(group, &member.id), Some(value.0.into()))
             }
             Self::ConsumerMemberForgotten { group, id } => (member_key(group, id), None),
+            Self::OffsetPending { group, topic, partition, producer_id, staged, offset } => {
+                let mut value = Writer(vec![VERSION]);
+                value.i64(*staged as i64);
+                value.offset(offset);
+                (pending_key(group, topic, *partition, *producer_id), Some(value.0.into()))
+            }
+            Self::PendingForgotten { group, topic, partition, producer_id } => {
+                (pending_key(group, topic, *partition, *producer_id), None)
+            }
         }
     }
 
@@ -210,12 +232,15 @@ impl GroupRecord {
                 group,
                 topic: key.text()?,
                 partition: key.i32()?,
-                offset: CommittedOffset {
-                    offset: value.i64()?,
-                    leader_epoch: value.i32()?,
-                    metadata: value.text()?,
-                    committed_at_ms: value.i64()?,
-                },
+                offset: value.offset()?,
+            },
+            PENDING => Self::OffsetPending {
+                group,
+                topic: key.text()?,
+                partition: key.i32()?,
+                producer_id: key.i64()?,
+                staged: value.i64()? as u64,
+                offset: value.offset()?,
             },
             EPOCHS => Self::ConsumerEpochs {
                 group,
@@ -259,9 +284,25 @@ fn offset_key(group: &str, topic: &str, partition: i32) -> Bytes {
     key.0.into()
 }
 
+fn pending_key(group: &str, topic: &str, partition: i32, producer_id: i64) -> Bytes {
+    let mut key = Writer(vec![PENDING]);
+    key.text(group);
+    key.text(topic);
+    key.i32(partition);
+    key.i64(producer_id);
+    key.0.into()
+}
+
 struct Writer(Vec<u8>);
 
 impl Writer {
+    fn offset(&mut self, offset: &CommittedOffset) {
+        self.i64(offset.offset);
+        self.i32(offset.leader_epoch);
+        self.text(&offset.metadata);
+        self.i64(offset.committed_at_ms);
+    }
+
     fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
@@ -408,6 +449,15 @@ impl<'a> Reader<'a> {
             all.push(read(self)?);
         }
         Ok(all)
+    }
+
+    fn offset(&mut self) -> Result<CommittedOffset, RecordError> {
+        Ok(CommittedOffset {
+            offset: self.i64()?,
+            leader_epoch: self.i32()?,
+            metadata: self.text()?,
+            committed_at_ms: self.i64()?,
+        })
     }
 
     fn generation(&mut self) -> Result<StoredGeneration, RecordError> {

@@ -22,6 +22,7 @@ pub mod handlers;
 pub mod node;
 pub mod session;
 pub mod supported;
+mod transact;
 pub mod wire;
 
 #[cfg(test)]
@@ -203,6 +204,11 @@ fn dispatch(call: &Call<'_>, body: Bytes) -> Result<Outcome, FrameError> {
         21 => to!(delete_records),
         22 => to!(init_producer_id),
         23 => to!(offset_for_leader_epoch),
+        24 => to!(add_partitions_to_txn),
+        25 => to!(add_offsets_to_txn),
+        26 => to!(end_txn),
+        27 => to!(write_txn_markers),
+        28 => to!(txn_offset_commit),
         29 => to!(describe_acls),
         30 => to!(create_acls),
         31 => to!(delete_acls),
@@ -228,7 +234,10 @@ fn dispatch(call: &Call<'_>, body: Bytes) -> Result<Outcome, FrameError> {
         55 => to!(describe_quorum),
         57 => to!(update_features),
         60 => to!(describe_cluster),
+        61 => to!(describe_producers),
         64 => to!(unregister_broker),
+        65 => to!(describe_transactions),
+        66 => to!(list_transactions),
         68 => to!(consumer_group_heartbeat),
         69 => to!(consumer_group_describe),
         74 => to!(list_config_resources),

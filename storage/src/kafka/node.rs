@@ -17,6 +17,7 @@ use crate::coordinator::records::RecordError;
 use crate::coordinator::{Decision, GroupConfig, GroupRecord, Groups, Topology};
 use crate::error::ErrorCode;
 use crate::security::{Access, AccessConfig, is_about_access};
+use crate::transactions::{TransactionConfig, TransactionRecord, Transactions};
 
 /// Settings of the Kafka front door.
 #[derive(Clone, Debug)]
@@ -36,6 +37,7 @@ pub struct KafkaConfig {
     pub groups: GroupConfig,
     /// Who may log in and do what.
     pub access: AccessConfig,
+    pub transactions: TransactionConfig,
 }
 
 impl KafkaConfig {
@@ -50,6 +52,7 @@ impl KafkaConfig {
             fetch_bytes_max: 55 << 20,
             groups: GroupConfig::standard(),
             access: AccessConfig::default(),
+            transactions: TransactionConfig::standard(),
         }
     }
 }
@@ -93,11 +96,15 @@ pub struct KafkaNode {
     pub(super) config: KafkaConfig,
     pub(super) access: Access,
     ids: Arc<dyn Ids>,
-    groups: Mutex<Groups>,
+    pub(super) groups: Mutex<Groups>,
     /// Taken before the commit lock, never together with `groups`.
     pub(super) settings: Mutex<Settings>,
     /// The newest ticket of a group fact.
-    groups_ticket: AtomicU64,
+    pub(super) groups_ticket: AtomicU64,
+    /// Locked before `groups`.
+    pub(super) transactions: Mutex<Transactions>,
+    /// The newest ticket of a fact about transactional ids.
+    pub(super) transactions_ticket: AtomicU64,
 }
 
 /// An answer of the coordinator, and when it may be told.
@@ -123,9 +130,15 @@ impl KafkaNode {
         let topology = Arc::new(BrokerTopics(broker.clone()));
         let mut all = Groups::new(config.groups.clone(), topology);
         let mut settings = Settings::default();
+        let mut transactions = Transactions::new(config.transactions.clone());
         for (key, value) in groups.iter().filter(|(key, _)| !is_about_access(key)) {
             if configs::is_setting(key) {
                 settings.apply(key, value).ok_or(RecordError::Cut)?;
+                continue;
+            }
+            if TransactionRecord::owns(key) {
+                let record = TransactionRecord::from_entry(key, value);
+                transactions.apply(&record.ok_or(RecordError::Cut)?);
                 continue;
             }
             all.apply(&GroupRecord::from_entry(key, value)?);
@@ -144,7 +157,17 @@ impl KafkaNode {
         secret[16..].copy_from_slice(ids.fresh().as_bytes());
         let access = Access::new(config.access.clone(), groups, secret);
         let access = access.map_err(|_| RecordError::Access)?;
-        Ok(Self { broker, config, access, ids, groups: Mutex::new(all), settings, groups_ticket })
+        Ok(Self {
+            broker,
+            config,
+            access,
+            ids,
+            groups: Mutex::new(all),
+            settings,
+            groups_ticket,
+            transactions: Mutex::new(transactions),
+            transactions_ticket: AtomicU64::new(0),
+        })
     }
 
     /// The broker behind this front door.
@@ -162,8 +185,11 @@ impl KafkaNode {
         &self.config
     }
 
-    /// Lets time pass for all groups; to be called about once a second.
+    /// Lets time pass for all groups and transactions; to be called about once a second.
     pub fn tick(&self, now_ms: i64) {
+        if let Err(code) = self.transact(now_ms, |all, _| all.decide_tick(now_ms)) {
+            tracing::warn!(?code, "transactions could not be brought up to date");
+        }
         if let Err(code) = self.decide(|groups| groups.tick(now_ms)) {
             tracing::warn!(?code, "groups could not be brought up to date");
         }

@@ -44,6 +44,11 @@ pub const SUPPORTED: &[Api] = &[
     api(21, "DeleteRecords", 0, 2, 2),
     api(22, "InitProducerId", 0, 5, 2),
     api(23, "OffsetForLeaderEpoch", 2, 4, 4),
+    api(24, "AddPartitionsToTxn", 0, 5, 3),
+    api(25, "AddOffsetsToTxn", 0, 4, 3),
+    api(26, "EndTxn", 0, 5, 3),
+    api(27, "WriteTxnMarkers", 1, 1, 1),
+    api(28, "TxnOffsetCommit", 0, 5, 3),
     api(29, "DescribeAcls", 1, 3, 2),
     api(30, "CreateAcls", 1, 3, 2),
     api(31, "DeleteAcls", 1, 3, 2),
@@ -70,7 +75,10 @@ pub const SUPPORTED: &[Api] = &[
     api(55, "DescribeQuorum", 0, 2, 0),
     api(57, "UpdateFeatures", 0, 2, 0),
     api(60, "DescribeCluster", 0, 2, 0),
+    api(61, "DescribeProducers", 0, 0, 0),
     api(64, "UnregisterBroker", 0, 0, 0),
+    api(65, "DescribeTransactions", 0, 0, 0),
+    api(66, "ListTransactions", 0, 2, 0),
     api(68, "ConsumerGroupHeartbeat", 0, 1, 0),
     api(69, "ConsumerGroupDescribe", 0, 1, 0),
     api(74, "ListConfigResources", 0, 1, 0),
@@ -87,8 +95,12 @@ pub struct Feature {
     pub level: i16,
 }
 
-/// By name. `group.version` 1 is KIP-848.
-pub const FEATURES: &[Feature] = &[Feature { name: "group.version", min: 0, max: 1, level: 1 }];
+/// By name. `group.version` 1 is KIP-848, `transaction.version` 2 is KIP-890: clients use its protocol
+/// only if it is on.
+pub const FEATURES: &[Feature] = &[
+    Feature { name: "group.version", min: 0, max: 1, level: 1 },
+    Feature { name: "transaction.version", min: 0, max: 2, level: 2 },
+];
 
 /// The row of an API.
 pub fn find(key: i16) -> Option<&'static Api> {

@@ -17,11 +17,12 @@
 
 use bytes::Bytes;
 use kafka_wire::fetch_request::{FetchPartition, FetchTopic};
-use kafka_wire::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_wire::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_wire::{FetchRequest, FetchResponse};
 
 use super::*;
 use crate::broker::{Isolation, Read};
+use crate::log::Aborted;
 
 pub(in crate::kafka) fn handle(call: &Call<'_>, request: FetchRequest) -> Step<FetchResponse> {
     let until_ms = call.now_ms.saturating_add(i64::from(request.max_wait_ms.max(0)));
@@ -106,6 +107,7 @@ impl<'a> Reading<'a> {
 
     fn respond(&mut self, index: i32, read: Result<Read, ErrorCode>) -> PartitionData {
         let mut answer = PartitionData::default();
+        let mut aborted = Vec::new();
         answer.partition_index = index;
         match read {
             Ok(read) => {
@@ -113,6 +115,7 @@ impl<'a> Reading<'a> {
                 answer.last_stable_offset = read.last_stable_offset;
                 answer.log_start_offset = read.log_start_offset;
                 answer.records = Some(read.records);
+                aborted = read.aborted;
             }
             Err(code) => {
                 self.failed = true;
@@ -122,7 +125,13 @@ impl<'a> Reading<'a> {
             }
         }
         if self.isolation == Isolation::ReadCommitted {
-            answer.aborted_transactions = Some(Vec::new());
+            let one = |aborted: &Aborted| {
+                let mut entry = AbortedTransaction::default();
+                entry.producer_id = aborted.producer_id;
+                entry.first_offset = aborted.first_offset;
+                entry
+            };
+            answer.aborted_transactions = Some(aborted.iter().map(one).collect());
         }
         answer
     }

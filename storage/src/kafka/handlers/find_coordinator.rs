@@ -6,8 +6,7 @@
 //! - 4 asks for many keys at once
 //! - 6 adds share groups (kind 2), which are not served
 //!
-//! It is always this node. Transactional ids are answered too, so that their producer gets a clear
-//! refusal from InitProducerId instead of looking for a coordinator for ever.
+//! It is always this node.
 
 use kafka_wire::find_coordinator_response::Coordinator;
 use kafka_wire::{FindCoordinatorRequest, FindCoordinatorResponse};

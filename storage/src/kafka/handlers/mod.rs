@@ -3,6 +3,8 @@
 //! A handler is a function of the request, the node and the time. What goes wrong with one
 //! partition, topic or group is a value in the answer; it never spoils the others.
 
+pub(super) mod add_offsets_to_txn;
+pub(super) mod add_partitions_to_txn;
 pub(super) mod alter_client_quotas;
 pub(super) mod alter_configs;
 pub(super) mod alter_partition_reassignments;
@@ -25,10 +27,13 @@ pub(super) mod describe_cluster;
 pub(super) mod describe_configs;
 pub(super) mod describe_groups;
 pub(super) mod describe_log_dirs;
+pub(super) mod describe_producers;
 pub(super) mod describe_quorum;
 pub(super) mod describe_topic_partitions;
+pub(super) mod describe_transactions;
 pub(super) mod describe_user_scram_credentials;
 pub(super) mod elect_leaders;
+pub(super) mod end_txn;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
@@ -40,6 +45,7 @@ pub(super) mod list_config_resources;
 pub(super) mod list_groups;
 pub(super) mod list_offsets;
 pub(super) mod list_partition_reassignments;
+pub(super) mod list_transactions;
 pub(super) mod metadata;
 pub(super) mod offset_commit;
 pub(super) mod offset_delete;
@@ -48,14 +54,17 @@ pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
 pub(super) mod sasl;
 pub(super) mod sync_group;
+pub(super) mod txn_offset_commit;
 pub(super) mod unregister_broker;
 pub(super) mod update_features;
+pub(super) mod write_txn_markers;
 
 use std::sync::Arc;
 
 use kafka_wire_core::{StrBytes, Uuid as WireUuid};
 use uuid::Uuid;
 
+use super::node::Settled;
 use super::{Call, KafkaNode, Step, Waiting, configs};
 use crate::broker::{Broker, Ticket, TopicPartition, WakeKey};
 use crate::error::{ErrorCode, Refused};
@@ -177,4 +186,36 @@ fn check_leader_epoch(known: i32) -> Result<(), ErrorCode> {
 /// The code of a result, `None` for success.
 fn code_of(result: Result<(), ErrorCode>) -> i16 {
     result.err().unwrap_or(ErrorCode::None).code()
+}
+
+/// What a decision came to, and when it may be told.
+fn told<T>(
+    decided: Result<Settled<Result<T, ErrorCode>>, ErrorCode>,
+) -> (Ticket, Result<T, ErrorCode>) {
+    match decided {
+        Ok(settled) => (settled.ticket, settled.response),
+        Err(code) => (Ticket::default(), Err(code)),
+    }
+}
+
+/// PRODUCER_FENCED is new in version `since` of an API; before it had another name.
+fn fenced_before<T>(
+    since: i16,
+    version: i16,
+    result: Result<T, ErrorCode>,
+) -> Result<T, ErrorCode> {
+    result.map_err(|code| match code {
+        ErrorCode::ProducerFenced if version < since => ErrorCode::InvalidProducerEpoch,
+        code => code,
+    })
+}
+
+/// What a write in a transaction is told (Kafka `AddPartitionsToTxnManager`): TRANSACTION_ABORTABLE is
+/// new in version `since`.
+fn in_a_write(since: i16, version: i16, code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        ErrorCode::TransactionAbortable if version < since => ErrorCode::InvalidTxnState,
+        code => code,
+    }
 }

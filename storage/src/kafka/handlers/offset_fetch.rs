@@ -4,7 +4,8 @@
 //! - 2 lets null stand for all topics of the group, and adds an error for the group
 //! - 5 adds leader epochs
 //! - 6 is the first flexible version
-//! - 7 may ask to wait for open transactions; there are none
+//! - 7 may ask for stable offsets only: UNSTABLE_OFFSET_COMMIT while an open transaction holds one for
+//!   the partition (KIP-447)
 //! - 8 asks for several groups at once
 //! - 9 names the member that asks, whose epoch is checked in a KIP-848 group
 //!
@@ -59,8 +60,29 @@ fn wanted<'a, T>(
     }
 }
 
-fn find<'a>(group: Option<&'a Group>, topic: &str, partition: i32) -> Option<&'a CommittedOffset> {
+/// The offset to tell; none while it is not stable and only stable ones are wanted.
+fn find<'a>(
+    request: &OffsetFetchRequest,
+    group: Option<&'a Group>,
+    topic: &str,
+    partition: i32,
+) -> Option<&'a CommittedOffset> {
+    stable(request, group, topic, partition).ok()?;
     group.and_then(|group| group.offset(topic, partition))
+}
+
+/// Whether the offset may be told although a transaction may be about to change it.
+fn stable(
+    request: &OffsetFetchRequest,
+    group: Option<&Group>,
+    topic: &str,
+    partition: i32,
+) -> Result<(), ErrorCode> {
+    let is_open = group.is_some_and(|group| group.pending.is_open(topic, partition));
+    match request.require_stable && is_open {
+        true => Err(ErrorCode::UnstableOffsetCommit),
+        false => Ok(()),
+    }
 }
 
 fn one_group(
@@ -81,10 +103,10 @@ fn one_group(
         let hidden = check_topic(call, Operation::Describe, &name);
         let mut topic = OffsetFetchResponseTopic::default();
         for index in partitions {
-            let found = find(group, &name, index).filter(|_| hidden.is_ok());
+            let found = find(request, group, &name, index).filter(|_| hidden.is_ok());
             let mut partition = OffsetFetchResponsePartition::default();
             partition.partition_index = index;
-            partition.error_code = code_of(hidden);
+            partition.error_code = code_of(hidden.and(stable(request, group, &name, index)));
             partition.committed_offset = found.map_or(NO_OFFSET, |found| found.offset);
             partition.committed_leader_epoch =
                 found.filter(|_| version >= 5).map_or(-1, |found| found.leader_epoch);
@@ -154,10 +176,10 @@ fn many_groups(
             let hidden = check_topic(call, Operation::Describe, &name);
             let mut topic = OffsetFetchResponseTopics::default();
             for index in partitions {
-                let found = find(group, &name, index).filter(|_| hidden.is_ok());
+                let found = find(request, group, &name, index).filter(|_| hidden.is_ok());
                 let mut partition = OffsetFetchResponsePartitions::default();
                 partition.partition_index = index;
-                partition.error_code = code_of(hidden);
+                partition.error_code = code_of(hidden.and(stable(request, group, &name, index)));
                 partition.committed_offset = found.map_or(NO_OFFSET, |found| found.offset);
                 partition.committed_leader_epoch = found.map_or(-1, |found| found.leader_epoch);
                 partition.metadata = Some(text(found.map_or("", |found| &found.metadata)));

@@ -5,7 +5,9 @@
 //! - 3 carries record batches of format v2 and the transactional id
 //! - 5 answers with the log start, 7 allows zstd, 8 adds words to errors
 //! - 9 is the first flexible version
-//! - 12 belongs to the second transaction protocol, which is not served yet
+//! - 11 knows TRANSACTION_ABORTABLE
+//! - 12 belongs to the second transaction protocol: the first batch for a partition adds it to the
+//!   transaction (KIP-890)
 //! - 13 names topics by id
 //!
 //! Batches are not opened: the broker checks their frame, checksum and sequence, assigns offsets,
@@ -23,7 +25,10 @@ use kafka_wire_core::{DecodeError, Decoder};
 
 use super::*;
 use crate::broker::{Appended, keyless_records};
+use crate::kafka::transact::Joining;
+use crate::log::batch::BatchHeader;
 use crate::topics::check_name;
+use crate::transactions::By;
 
 pub(in crate::kafka) const KEY: i16 = 0;
 
@@ -137,7 +142,20 @@ fn append(
     let records = part.records.clone().filter(|records| !records.is_empty());
     let records = records
         .ok_or_else(|| Refused::new(ErrorCode::InvalidRecord, "the request holds no records"))?;
-    Ok(call.node.broker.append(at, records, call.now_ms)?)
+    let header = BatchHeader::parse(&records).map_err(ErrorCode::from)?;
+    if !header.is_transactional() {
+        return Ok(call.node.broker.append(at, records, call.now_ms)?);
+    }
+    let id = request.transactional_id.as_deref();
+    let id = id.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
+    check_transactional_id(call, Operation::Write, id)?;
+    let by = By { id, producer_id: header.producer_id, epoch: header.producer_epoch };
+    let joining = if call.version() >= 12 { Joining::Implicit } else { Joining::Named };
+    let appended = call.node.append_in_transaction(&by, joining, at, records, call.now_ms);
+    appended.map_err(|refused| Refused {
+        code: in_a_write(11, call.version(), refused.code),
+        ..refused
+    })
 }
 
 /// Names the records that made a compacted topic refuse a batch: a client can then tell its caller which
