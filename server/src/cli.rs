@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::listeners::{Advertised, ListenerSpec};
+
 const AFTER_HELP: &str = "\
 Try it:
   millstream demo                       see it work: live payments, SQL, changing results
@@ -55,6 +57,10 @@ pub struct ServerArgs {
     /// Host that Kafka clients are told to connect to; the listening address unless given.
     #[arg(long, env = "MILLSTREAM_ADVERTISED_HOST")]
     pub advertised_host: Option<String>,
+    #[command(flatten)]
+    pub security: SecurityArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// What an acknowledgement means.
     #[arg(long, env = "MILLSTREAM_DURABILITY", value_enum, default_value = "fsync")]
     pub durability: Durability,
@@ -70,6 +76,134 @@ pub struct ServerArgs {
     pub insecure_no_auth: bool,
 }
 
+/// Who a tool is to a server that asks.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LoginArgs {
+    /// User to log in as. The password comes from MILLSTREAM_PASSWORD, or is asked for.
+    #[arg(long, env = "MILLSTREAM_USER")]
+    pub user: Option<String>,
+    /// The password; better in the environment than on the command line, where others can see it.
+    #[arg(long, env = "MILLSTREAM_PASSWORD", hide = true, hide_env_values = true)]
+    pub password: Option<Secret>,
+    /// Certificates that the server's is trusted by, PEM; for https.
+    #[arg(long, env = "MILLSTREAM_CA")]
+    pub ca: Option<PathBuf>,
+}
+
+/// Whether clients show certificates (Kafka: `ssl.client.auth`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ClientAuth {
+    /// They are not asked.
+    #[default]
+    None,
+    /// They may; who does is known by the certificate's subject.
+    Requested,
+    /// They must; who they are is the certificate's subject.
+    Required,
+}
+
+/// The server's side of TLS.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TlsArgs {
+    /// Certificate chain of the server, PEM.
+    #[arg(long, env = "MILLSTREAM_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the server, PEM.
+    #[arg(long, env = "MILLSTREAM_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Whose client certificates are taken, PEM.
+    #[arg(long, env = "MILLSTREAM_TLS_CLIENT_CA")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Whether clients show certificates on listeners with TLS.
+    #[arg(long, env = "MILLSTREAM_TLS_CLIENT_AUTH", value_enum, default_value = "none")]
+    pub tls_client_auth: ClientAuth,
+}
+
+/// Who may connect, and what they may do.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SecurityArgs {
+    /// Another Kafka listener, like SASL_SSL://0.0.0.0:9093; may be given several times.
+    #[arg(long, env = "MILLSTREAM_KAFKA_LISTENERS", value_name = "[NAME:]PROTOCOL://ADDRESS:PORT", value_delimiter = ',')]
+    pub kafka_listener: Vec<ListenerSpec>,
+    /// Where the clients of a listener are told to connect to, like SASL_SSL://kafka.example.com:9093.
+    #[arg(long, env = "MILLSTREAM_ADVERTISED_LISTENERS", value_name = "NAME://HOST:PORT", value_delimiter = ',')]
+    pub advertised_listener: Vec<Advertised>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// SQL over HTTP is served with TLS.
+    #[arg(long, env = "MILLSTREAM_HTTP_TLS")]
+    pub http_tls: bool,
+    /// Ways to log in on SASL listeners.
+    #[arg(long, env = "MILLSTREAM_SASL_MECHANISMS", value_delimiter = ',', default_value = "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN")]
+    pub sasl_mechanisms: Vec<String>,
+    /// Users to make at start, a line `name:password` each; their passwords are set to these.
+    #[arg(long, env = "MILLSTREAM_SASL_USER_FILE")]
+    pub sasl_user_file: Option<PathBuf>,
+    /// Password of the user `admin`, who is made at start and may do everything.
+    #[arg(long, env = "MILLSTREAM_ADMIN_PASSWORD", hide = true, hide_env_values = true)]
+    pub admin_password: Option<Secret>,
+    /// Principals that may do everything, like User:root; several times, or separated by `;`.
+    #[arg(long, env = "MILLSTREAM_SUPER_USERS", value_delimiter = ';')]
+    pub super_user: Vec<String>,
+    /// Nothing is allowed that no ACL allows. So it is anyway as soon as a listener authenticates.
+    #[arg(long, env = "MILLSTREAM_AUTHORIZE")]
+    pub authorize: bool,
+    /// A login is good for so many milliseconds (Kafka: connections.max.reauth.ms); 0 for ever.
+    #[arg(long, env = "MILLSTREAM_CONNECTIONS_MAX_REAUTH_MS", default_value_t = 0)]
+    pub connections_max_reauth_ms: u32,
+    /// The answer to a failed login is held back so long (Kafka: connection.failed.authentication.delay.ms).
+    #[arg(long, env = "MILLSTREAM_FAILED_AUTHENTICATION_DELAY_MS", default_value_t = 100)]
+    pub failed_authentication_delay_ms: u32,
+}
+
+/// How much is let in, with Kafka's defaults where it has any.
+#[derive(Clone, Debug, Args)]
+pub struct LimitArgs {
+    /// Kafka connections at a time.
+    #[arg(long, env = "MILLSTREAM_MAX_CONNECTIONS", default_value_t = 4000)]
+    pub max_connections: usize,
+    /// Kafka connections at a time from one address.
+    #[arg(long, env = "MILLSTREAM_MAX_CONNECTIONS_PER_IP", default_value_t = 2000)]
+    pub max_connections_per_ip: usize,
+    /// Longest Kafka request, in bytes.
+    #[arg(long, env = "MILLSTREAM_SOCKET_REQUEST_MAX_BYTES", default_value_t = 100 << 20)]
+    pub socket_request_max_bytes: usize,
+    /// Bytes of all Kafka requests in flight; while there are more, connections are not read from.
+    #[arg(long, env = "MILLSTREAM_QUEUED_MAX_REQUEST_BYTES", default_value_t = 64 << 20)]
+    pub queued_max_request_bytes: usize,
+    /// A Kafka connection that says nothing for so long is closed.
+    #[arg(long, env = "MILLSTREAM_CONNECTIONS_MAX_IDLE_MS", default_value_t = 600_000)]
+    pub connections_max_idle_ms: u64,
+}
+
+/// A text that is never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Secret {
+        Secret(text.to_owned())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct SqlArgs {
     /// The server's SQL address.
@@ -81,6 +215,8 @@ pub struct SqlArgs {
     /// Run the statements of this file and leave.
     #[arg(long, short = 'f')]
     pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub login: LoginArgs,
     /// Print rows as JSON lines instead of tables.
     #[arg(long)]
     pub json: bool,

@@ -11,16 +11,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_connectors::session::{Node, NodeConfig};
+use millstream_storage::kafka::KafkaConfig;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Durability, ServerArgs};
 use crate::clock::SystemClock;
 use crate::http::{self, App};
-use crate::kafka_listener::{self, WakeHub};
+use crate::kafka_listener::{self, Door, Limits, WakeHub};
+use crate::security::Security;
 use crate::metrics::Metrics;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// How long open connections may take to end on a clean stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -33,6 +38,8 @@ pub struct ServerConfig {
     pub durability: Durability,
     pub default_partitions: u32,
     pub no_queries: bool,
+    pub security: Security,
+    pub limits: Limits,
 }
 
 /// A server that is up.
@@ -46,13 +53,19 @@ pub struct Running {
 
 impl ServerConfig {
     /// # Errors
-    /// When an address is reachable from outside and nobody said that this is wanted.
+    /// When an address is reachable from outside without encryption and authentication, and nobody
+    /// said that this is wanted; when security is asked for that cannot be had.
     pub fn from_args(args: ServerArgs) -> io::Result<ServerConfig> {
-        for (what, flag, address) in [("Kafka", "--kafka", args.kafka), ("SQL", "--http", args.http)] {
-            if !address.ip().is_loopback() && !args.insecure_no_auth {
+        let security = Security::from_args(args.security, args.insecure_no_auth)?;
+        let http_is_safe = security.http_tls().is_some() && security.is_enforced();
+        for (what, flag, address, safe, remedy) in [
+            ("Kafka", "--kafka", args.kafka, false, "add --kafka-listener SASL_SSL://ADDRESS:PORT for others"),
+            ("SQL", "--http", args.http, http_is_safe, "use --http-tls together with users"),
+        ] {
+            if !address.ip().is_loopback() && !safe && !args.insecure_no_auth {
                 return Err(io::Error::other(format!(
                     "{what} would listen on {address}, which other machines can reach, without encryption or authentication.\n\
-                     Listen on loopback ({flag} 127.0.0.1:{}), or accept the risk with --insecure-no-auth.",
+                     Listen on loopback ({flag} 127.0.0.1:{}) and {remedy}, or accept the risk with --insecure-no-auth.",
                     address.port()
                 )));
             }
@@ -65,12 +78,29 @@ impl ServerConfig {
             durability: args.durability,
             default_partitions: args.default_partitions,
             no_queries: args.no_queries,
+            security,
+            limits: Limits {
+                connections_max: args.limits.max_connections,
+                connections_per_ip_max: args.limits.max_connections_per_ip,
+                request_bytes_max: args.limits.socket_request_max_bytes,
+                queued_bytes_max: args.limits.queued_max_request_bytes,
+                idle: Duration::from_millis(args.limits.connections_max_idle_ms),
+                ..Limits::default()
+            },
         })
     }
 }
 
 async fn bind(what: &str, address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| {
+    let listening = async {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        // Inherited by what is accepted: peers that vanished without a word are noticed.
+        socket.set_keepalive(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listening.await.map_err(|e| {
         io::Error::new(e.kind(), format!("cannot listen for {what} on {address}: {e}. Is another server running? Choose another port."))
     })
 }
@@ -90,6 +120,12 @@ pub async fn start(config: ServerConfig) -> io::Result<Running> {
     let kafka = bind("Kafka", config.kafka).await?;
     let http = bind("SQL", config.http).await?;
     let (kafka_address, http_address) = (kafka.local_addr()?, http.local_addr()?);
+    let mut guarded = Vec::new();
+    for spec in &config.security.listeners {
+        let listener = bind("Kafka", spec.address).await?;
+        let port = listener.local_addr()?.port();
+        guarded.push((spec.clone(), listener, port));
+    }
     let hub = Arc::new(WakeHub::new());
     let node = {
         let hub = hub.clone();
@@ -112,18 +148,35 @@ pub async fn start(config: ServerConfig) -> io::Result<Running> {
     let shutdown = CancellationToken::new();
     let advertised_host = config.advertised_host.unwrap_or_else(|| kafka_address.ip().to_string());
     let partitions = i32::try_from(config.default_partitions).map_err(io::Error::other)?;
-    let kafka_node =
-        kafka_listener::node(node.broker().clone(), &advertised_host, kafka_address.port(), partitions)
-            .map_err(|e| io::Error::other(e.to_string()))?;
+    let security = config.security;
+    let kafka_config = KafkaConfig {
+        default_partitions: partitions,
+        access: security.access.clone(),
+        ..KafkaConfig::at(&advertised_host, kafka_address.port())
+    };
+    let kafka_node = kafka_listener::guarded_node(node.broker().clone(), kafka_config)?;
+    tokio::task::spawn_blocking({
+        let (security, kafka_node, broker) = (security.clone(), kafka_node.clone(), node.broker().clone());
+        move || security.make_users(&kafka_node, &broker)
+    })
+    .await
+    .map_err(io::Error::other)??;
+    let mut doors = vec![Door::plain(kafka)];
+    doors.extend(guarded.into_iter().map(|(spec, listener, port)| Door {
+        listener,
+        at: Some(security.listener(&spec, port)),
+        tls: security.tls_of(spec.protocol),
+    }));
     let app = Arc::new(App {
         node: node.clone(),
         metrics: Arc::new(Metrics::default()),
         push_queries: Mutex::default(),
+        kafka: kafka_node.clone(),
         shutdown: shutdown.clone(),
     });
-    let kafka_task = tokio::spawn(kafka_listener::serve(kafka, kafka_node, hub, shutdown.clone()));
+    let kafka_task = tokio::spawn(kafka_listener::serve_doors(doors, kafka_node, hub, config.limits, shutdown.clone()));
     let http_task = tokio::spawn(async move {
-        if let Err(e) = http::serve(http, app).await {
+        if let Err(e) = http::serve(http, security.http_tls(), app).await {
             tracing::error!(error = %e, "sql listener failed");
         }
     });

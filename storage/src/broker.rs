@@ -201,8 +201,6 @@ pub struct Broker {
     commit: Mutex<Commit>,
     /// Something waits for the committer, or it should stop.
     work: Condvar,
-    /// The committer took what was waiting.
-    room: Condvar,
     /// Some ticket was published, or the broker stopped. Waited for with `commit`.
     published: Condvar,
     /// The committer's own: journal and files are written with it.

@@ -20,7 +20,9 @@ use serde_json::Value;
 use crate::cli::{DemoArgs, Durability};
 use crate::clock::now_ms;
 use crate::kafka_client::KafkaClient;
+use crate::kafka_listener::Limits;
 use crate::run::{self, ServerConfig};
+use crate::security::Security;
 use crate::shell::SqlClient;
 use load::Account;
 
@@ -61,6 +63,8 @@ pub async fn run(args: DemoArgs) -> io::Result<i32> {
         durability: Durability::Fsync,
         default_partitions: 1,
         no_queries: false,
+        security: Security::default(),
+        limits: Limits::default(),
     })
     .await?;
     println!(

@@ -11,11 +11,13 @@
 //! On a loopback address only requests whose `Host` is loopback too are answered, so that a web page
 //! cannot reach the server by a name that resolves here.
 
+mod auth;
 mod error;
 mod info;
 mod ksql;
 mod query;
 mod rows;
+mod serve;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -28,8 +30,10 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use millstream_connectors::session::{Cancel, Node};
+use millstream_storage::kafka::KafkaNode;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -45,6 +49,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Push queries that are running, by the id their client was told.
     pub push_queries: Mutex<HashMap<String, Cancel>>,
+    /// Knows the users and what they may do.
+    pub kafka: Arc<KafkaNode>,
     pub shutdown: CancellationToken,
 }
 
@@ -52,12 +58,10 @@ pub struct App {
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, app: Arc<App>) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, app: Arc<App>) -> std::io::Result<()> {
     let address = listener.local_addr()?;
     let shutdown = app.shutdown.clone();
-    axum::serve(listener, router(app, address))
-        .with_graceful_shutdown(async move { shutdown.cancelled().await })
-        .await
+    serve::serve(listener, tls, router(app, address), shutdown).await
 }
 
 fn router(app: Arc<App>, address: SocketAddr) -> Router {
@@ -72,6 +76,7 @@ fn router(app: Arc<App>, address: SocketAddr) -> Router {
         .route("/close-query", post(query::close))
         .fallback(|| async { ApiError::not_found() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(app.clone(), auth::guard))
         .with_state(app);
     if address.ip().is_loopback() { router.layer(middleware::from_fn(only_loopback_hosts)) } else { router }
 }

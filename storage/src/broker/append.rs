@@ -5,7 +5,6 @@
 //! offsets and the copy.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::MutexGuard;
@@ -22,10 +21,8 @@ use crate::topics::{Topic, TopicConfig};
 
 /// There is one leader and it never changes.
 const LEADER_EPOCH: i32 = 0;
-/// How long an append waits for the committer to make room. Clients retry after it.
-const ROOM_WAIT: Duration = Duration::from_secs(10);
 /// Memory for looking into a batch of a compacted topic.
-const DECOMPRESSED_MAX: usize = 128 << 20;
+const DECOMPRESSED_MAX: usize = 64 << 20;
 
 impl Broker {
     /// Takes a client's record batch: exactly one, of format v2. Checks length, CRC, producer
@@ -81,18 +78,22 @@ impl Broker {
         Ok(Appended { base_offset, log_append_time, log_start_offset, ticket, duplicate: false })
     }
 
-    /// The commit lock, once the waiting group is small enough.
+    /// Whether the committer keeps up: less than `pending_bytes_max` waits for it. Each publication
+    /// makes room ([`super::WakeKey::Durable`]).
+    pub fn has_room(&self) -> bool {
+        let commit = self.commit.lock();
+        commit.stopped.is_some() || commit.group.bytes.len() < self.config.pending_bytes_max
+    }
+
+    /// The commit lock, if not far too much waits already. Never blocks for long: whoever can wait
+    /// asks [`Broker::has_room`] first, and what got in between may exceed the limit once.
     fn commit_with_room(&self) -> Result<MutexGuard<'_, Commit>, ErrorCode> {
-        let mut commit = self.commit.lock();
-        loop {
-            commit.check_open()?;
-            self.check_not_full()?;
-            if commit.group.bytes.len() < self.config.pending_bytes_max {
-                return Ok(commit);
-            }
-            if self.room.wait_for(&mut commit, ROOM_WAIT).timed_out() {
-                return Err(ErrorCode::RequestTimedOut);
-            }
+        let commit = self.commit.lock();
+        commit.check_open()?;
+        self.check_not_full()?;
+        match commit.group.bytes.len() < 2 * self.config.pending_bytes_max {
+            true => Ok(commit),
+            false => Err(ErrorCode::RequestTimedOut),
         }
     }
 }

@@ -135,7 +135,6 @@ impl Broker {
             commit.check_open()?;
             std::mem::swap(&mut group, &mut commit.group);
             std::mem::swap(&mut effects, &mut commit.effects);
-            self.room.notify_all();
         }
         match group.bytes.is_empty() {
             true => (writer.spare_group, writer.spare_effects) = (group, effects),
@@ -276,7 +275,6 @@ impl Broker {
             commit.stopped.get_or_insert_with(|| reason.to_owned());
             self.poisoned.store(true, Ordering::Release);
             self.published.notify_all();
-            self.room.notify_all();
         }
         self.wakes.wake(WakeKey::Durable);
     }

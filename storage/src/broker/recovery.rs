@@ -79,7 +79,6 @@ impl Broker {
             app_low_water: AtomicU64::new(snapshot.app_low_water),
             commit: Mutex::new(Commit::recovered(snapshot, &topics, next_lsn)),
             work: Condvar::new(),
-            room: Condvar::new(),
             published: Condvar::new(),
             writer: Mutex::new(Writer {
                 journal,

@@ -29,11 +29,11 @@ pub mod wire;
 mod tests;
 
 use bytes::Bytes;
-use kafka_wire::{FetchRequest, KafkaResponse, MetadataRequest};
+use kafka_wire::{FetchRequest, KafkaResponse, MetadataRequest, ProduceRequest};
 
 use crate::broker::{Ticket, WakeKey};
 use handlers::*;
-pub use node::{Ids, KafkaConfig, KafkaNode};
+pub use node::{HeldAnswer, Ids, KafkaConfig, KafkaNode};
 pub use session::{Listener, Session};
 use wire::{FrameError, Header};
 
@@ -74,6 +74,8 @@ pub(crate) enum Waiting {
     Durable { ticket: Ticket, response: Bytes },
     /// Topics are being made; the request is answered when they are there.
     Metadata { ticket: Ticket, request: MetadataRequest },
+    /// The committer is behind; the records are not taken yet.
+    Produce { request: ProduceRequest, until_ms: i64 },
     /// Not enough to read yet.
     Fetch { request: FetchRequest, until_ms: i64 },
     /// A join phase is open.
@@ -152,6 +154,9 @@ pub fn resume(node: &KafkaNode, session: &mut Session, pending: Pending, now_ms:
         Waiting::Durable { ticket, response } => Ok(once(&call, ticket, response)),
         Waiting::Metadata { ticket, request } => {
             finish(&call, metadata::after_creation(&call, ticket, request))
+        }
+        Waiting::Produce { request, until_ms } => {
+            finish(&call, produce::take(&call, request, until_ms))
         }
         Waiting::Fetch { request, until_ms } => {
             finish(&call, fetch::look(&call, request, until_ms))

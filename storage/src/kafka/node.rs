@@ -4,8 +4,9 @@
 //! appended to the journal and applied, so the order in the journal is the order in memory. Whoever
 //! answers from what was applied waits until the journal has it ([`Settled::ticket`]).
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -34,6 +35,9 @@ pub struct KafkaConfig {
     /// Most bytes of records in one Fetch response, whatever the client asks for. The first batch
     /// may exceed it.
     pub fetch_bytes_max: usize,
+    /// Bytes of all answers that are made and not yet taken by their clients. As it fills up,
+    /// fetches bring less; the first batch of each is always given.
+    pub answer_bytes_max: usize,
     pub groups: GroupConfig,
     /// Who may log in and do what.
     pub access: AccessConfig,
@@ -50,6 +54,7 @@ impl KafkaConfig {
             auto_create_topics: true,
             default_partitions: 1,
             fetch_bytes_max: 55 << 20,
+            answer_bytes_max: 64 << 20,
             groups: GroupConfig::standard(),
             access: AccessConfig::default(),
             transactions: TransactionConfig::standard(),
@@ -95,6 +100,8 @@ pub struct KafkaNode {
     pub(super) broker: Arc<Broker>,
     pub(super) config: KafkaConfig,
     pub(super) access: Access,
+    /// Bytes of [`HeldAnswer`]s.
+    answers: Arc<AtomicUsize>,
     ids: Arc<dyn Ids>,
     pub(super) groups: Mutex<Groups>,
     /// Taken before the commit lock, never together with `groups`.
@@ -105,6 +112,26 @@ pub struct KafkaNode {
     pub(super) transactions: Mutex<Transactions>,
     /// The newest ticket of a fact about transactional ids.
     pub(super) transactions_ticket: AtomicU64,
+}
+
+/// An answer that is counted in the node's memory until it is dropped.
+pub struct HeldAnswer {
+    answer: Bytes,
+    answers: Arc<AtomicUsize>,
+}
+
+impl Deref for HeldAnswer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.answer
+    }
+}
+
+impl Drop for HeldAnswer {
+    fn drop(&mut self) {
+        self.answers.fetch_sub(self.answer.len(), Ordering::Relaxed);
+    }
 }
 
 /// An answer of the coordinator, and when it may be told.
@@ -161,6 +188,7 @@ impl KafkaNode {
             broker,
             config,
             access,
+            answers: Arc::default(),
             ids,
             groups: Mutex::new(all),
             settings,
@@ -173,6 +201,20 @@ impl KafkaNode {
     /// The broker behind this front door.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    /// Counts an answer as long as it is in memory.
+    pub fn hold(&self, answer: Bytes) -> HeldAnswer {
+        self.answers.fetch_add(answer.len(), Ordering::Relaxed);
+        HeldAnswer { answer, answers: self.answers.clone() }
+    }
+
+    /// How many bytes of records one Fetch may bring now: a part of what is left for answers, so
+    /// that many fetches at once stay within it.
+    pub(super) fn fetch_room(&self) -> usize {
+        let held = self.answers.load(Ordering::Relaxed);
+        let left = self.config.answer_bytes_max.saturating_sub(held);
+        self.config.fetch_bytes_max.min(left / 2)
     }
 
     /// Who may log in and do what.

@@ -66,7 +66,7 @@ impl<'a> Reading<'a> {
                 1 => Isolation::ReadCommitted,
                 _ => Isolation::ReadUncommitted,
             },
-            bytes_max: asked.min(call.node.config.fetch_bytes_max),
+            bytes_max: asked.min(call.node.fetch_room()),
             bytes: 0,
             failed: false,
             wake_on: Vec::new(),

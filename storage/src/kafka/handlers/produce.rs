@@ -79,7 +79,24 @@ pub(in crate::kafka) fn count_elements(version: i16, body: Bytes) -> Result<usiz
     Ok(elements)
 }
 
+/// How long a produce waits for the committer to make room. Clients retry after it.
+const ROOM_WAIT_MS: i64 = 10_000;
+
 pub(in crate::kafka) fn handle(call: &Call<'_>, request: ProduceRequest) -> Step<ProduceResponse> {
+    take(call, request, call.now_ms.saturating_add(ROOM_WAIT_MS))
+}
+
+/// Takes the records if there is room for them. While there is none the request waits, and with it
+/// its connection is not read from: that is how a producer is held back.
+pub(in crate::kafka) fn take(
+    call: &Call<'_>,
+    request: ProduceRequest,
+    until_ms: i64,
+) -> Step<ProduceResponse> {
+    if !call.node.broker.has_room() && call.now_ms < until_ms {
+        let waiting = Box::new(Waiting::Produce { request, until_ms });
+        return Step::Wait { until_ms, wake_on: vec![WakeKey::Durable], waiting };
+    }
     let mut ticket = Ticket::default();
     let mut failed = None;
     let mut response = ProduceResponse::default();

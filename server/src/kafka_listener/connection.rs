@@ -1,0 +1,415 @@
+//! One connection: frames in, answers out, in order.
+//!
+//! ```text
+//! socket ─► input ─► frame ─► storage::kafka::handle ─► slot ─► socket
+//!                                     ▲                   │ Wait
+//!                                     └── resume ◄── wake ┘
+//! ```
+//!
+//! A frame's length is not believed: memory grows as bytes arrive. One longer than
+//! [`SMALL`] is received only with a leave for its bytes ([`super::admission`]), which is kept until
+//! the request is carried out.
+//!
+//! Whoever is too slow is closed: a login that takes longer than it may, a frame that began and does
+//! not end, a reader that does not take its answers, silence.
+//!
+//! Invariants:
+//! - no wake-up is missed: register, look once more, then sleep;
+//! - a connection holds at most [`PIPELINE_MAX`] answers and one frame more than it works on.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use millstream_storage::WakeKey;
+use millstream_storage::kafka::{self, HeldAnswer, KafkaNode, Outcome, Pending, Session};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::admission::{Admission, Admitting, Permit, SMALL};
+use super::wake::{WakeHub, Watcher};
+use crate::clock::now_ms;
+use crate::tls::Stream;
+
+/// Answers a connection may have waiting for the disk before its next request is looked at.
+const PIPELINE_MAX: usize = 32;
+
+/// While nothing may be taken from the socket, only so much of it is read: enough to notice that the
+/// peer has gone.
+const LOOKAHEAD: usize = 8 << 10;
+
+/// After a stop is asked for, answers that wait for the disk get so long.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// An answer on its way, or the request that will become one.
+enum Slot {
+    Ready(HeldAnswer),
+    Wait {
+        until_ms: i64,
+        wake_on: Vec<WakeKey>,
+        pending: Pending,
+        /// For the bytes of a request that is not carried out yet.
+        permit: Option<Permit>,
+    },
+}
+
+pub(super) struct Connection {
+    socket: Stream,
+    node: Arc<KafkaNode>,
+    admission: Arc<Admission>,
+    session: Session,
+    watcher: Watcher,
+    input: BytesMut,
+    slots: VecDeque<Slot>,
+    /// The leave for the frame that is arriving, or the wait for it.
+    permit: Option<Permit>,
+    admitting: Option<Admitting>,
+    /// When the frame that is arriving has to be there.
+    frame_by: Option<Instant>,
+    login_by: Instant,
+    /// A login failed: the answer to it, and after how long it goes out. Nothing else is done.
+    last: Option<(Bytes, Duration)>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        socket: Stream,
+        session: Session,
+        node: Arc<KafkaNode>,
+        admission: Arc<Admission>,
+        hub: &Arc<WakeHub>,
+    ) -> Self {
+        let login_by = Instant::now() + admission.limits.patience;
+        Self {
+            socket,
+            node,
+            session,
+            watcher: hub.watcher(),
+            admission,
+            input: BytesMut::new(),
+            slots: VecDeque::new(),
+            permit: None,
+            admitting: None,
+            frame_by: None,
+            login_by,
+            last: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, shutdown: CancellationToken) -> io::Result<()> {
+        let mut stop_at: Option<Instant> = None;
+        loop {
+            self.settle()?;
+            if stop_at.is_none() {
+                self.take_frames().await?;
+            }
+            self.flush().await?;
+            if self.slots.is_empty()
+                && let Some((answer, after)) = self.last.take()
+            {
+                sleep(after).await;
+                self.write(&answer).await?;
+                return self.socket.shutdown().await;
+            }
+            if stop_at.is_none() && self.may_take() && self.has_frame()? {
+                continue;
+            }
+            if let Some(stop_at) = stop_at
+                && (!self.only_disk_is_missing()
+                    || self.slots.is_empty()
+                    || Instant::now() >= stop_at)
+            {
+                return Ok(());
+            }
+            // Whoever has to wait registers first and looks once more, so that nothing that
+            // happened in between is missed.
+            if self.watch() {
+                continue;
+            }
+            let wants_input = stop_at.is_none() && self.wants_input()?;
+            let end = self.end(wants_input);
+            let deadline = self.deadline().min(end).min(stop_at.unwrap_or(end));
+            let watcher = self.watcher.notify.clone();
+            tokio::select! {
+                () = watcher.notified(), if !self.slots.is_empty() => {}
+                () = sleep_until(deadline) => {
+                    if Instant::now() >= end {
+                        return self.give_up(end);
+                    }
+                }
+                permit = admitted(&mut self.admitting), if self.admitting.is_some() => {
+                    (self.permit, self.admitting) = (permit, None);
+                }
+                read = self.socket.read_buf(&mut self.input), if wants_input => {
+                    if read? == 0 {
+                        return Ok(());
+                    }
+                }
+                () = shutdown.cancelled(), if stop_at.is_none() => {
+                    stop_at = Some(Instant::now() + LAST_ANSWERS);
+                }
+            }
+        }
+    }
+
+    /// Carries out the requests that have arrived, as far as order allows.
+    async fn take_frames(&mut self) -> io::Result<()> {
+        while self.may_take() {
+            let Some(frame) = self.take_frame()? else { return Ok(()) };
+            let permit = self.permit.take();
+            let outcome = match self.session.is_logging_in() {
+                true => self.log_in(frame).await?,
+                false => kafka::handle(&self.node, &mut self.session, frame, now_ms()),
+            };
+            if let Some(slot) = self.to_slot(outcome, permit)? {
+                self.slots.push_back(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Passwords cost time by design: they are checked beside the threads that serve sockets, few at
+    /// a time.
+    async fn log_in(&mut self, frame: Bytes) -> io::Result<Outcome> {
+        let turn = self.admission.logins.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let node = self.node.clone();
+        let mut session = std::mem::replace(&mut self.session, Session::new(""));
+        let done = tokio::task::spawn_blocking(move || {
+            let outcome = kafka::handle(&node, &mut session, frame, now_ms());
+            drop(turn);
+            (session, outcome)
+        });
+        let (session, outcome) = done.await.map_err(io::Error::other)?;
+        self.session = session;
+        Ok(outcome)
+    }
+
+    fn to_slot(&mut self, outcome: Outcome, permit: Option<Permit>) -> io::Result<Option<Slot>> {
+        Ok(match outcome {
+            Outcome::Ready(answer) => Some(Slot::Ready(self.node.hold(answer))),
+            Outcome::Wait { until_ms, wake_on, pending } => {
+                // What waits only for the disk has let go of the request.
+                let permit = permit.filter(|_| !pending.is_done_but_for_the_disk());
+                Some(Slot::Wait { until_ms, wake_on, pending, permit })
+            }
+            Outcome::NoResponse => None,
+            Outcome::Refuse { answer, after_ms } => {
+                self.last = Some((answer, Duration::from_millis(after_ms)));
+                None
+            }
+            Outcome::Close(reason) => return Err(io::Error::other(reason)),
+        })
+    }
+
+    fn only_disk_is_missing(&self) -> bool {
+        self.slots.iter().all(|slot| match slot {
+            Slot::Ready(_) => true,
+            Slot::Wait { pending, .. } => pending.is_done_but_for_the_disk(),
+        })
+    }
+
+    fn may_take(&self) -> bool {
+        self.last.is_none() && self.slots.len() < PIPELINE_MAX && self.only_disk_is_missing()
+    }
+
+    /// Whether to read, with room in the input for what may come. Asks for the leave that a larger
+    /// frame needs.
+    fn wants_input(&mut self) -> io::Result<bool> {
+        if self.last.is_some() || (!self.may_take() && self.input.len() >= LOOKAHEAD) {
+            self.frame_by = None;
+            return Ok(false);
+        }
+        let len = self.frame_len()?.unwrap_or(0);
+        if len > SMALL && self.permit.is_none() {
+            if self.admitting.is_none() {
+                self.admitting = Some(self.admission.admit(len));
+            }
+            // One look at the future, so that an empty queue costs no turn of the loop.
+            self.frame_by = None;
+            return Ok(false);
+        }
+        let missing = (4 + len).saturating_sub(self.input.len());
+        if self.input.capacity() - self.input.len() < missing.min(4096).max(1) {
+            self.input.reserve(missing.min(self.input.len()).max(SMALL));
+        }
+        if self.input.is_empty() {
+            self.frame_by = None;
+        } else if self.frame_by.is_none() && self.may_take() {
+            self.frame_by = Some(Instant::now() + self.admission.limits.transfer_time(len));
+        }
+        Ok(true)
+    }
+
+    /// Looks at the waiting requests again.
+    fn settle(&mut self) -> io::Result<()> {
+        let now = now_ms();
+        for at in 0..self.slots.len() {
+            if !matches!(self.slots[at], Slot::Wait { .. }) {
+                continue;
+            }
+            let gone = Slot::Ready(self.node.hold(Bytes::new()));
+            if let Slot::Wait { pending, permit, .. } = std::mem::replace(&mut self.slots[at], gone)
+            {
+                let outcome = kafka::resume(&self.node, &mut self.session, pending, now);
+                let slot = match outcome {
+                    // A produce without acks that had to wait has no answer.
+                    Outcome::NoResponse => Some(Slot::Ready(self.node.hold(Bytes::new()))),
+                    outcome => self.to_slot(outcome, permit)?,
+                };
+                self.slots[at] =
+                    slot.ok_or_else(|| io::Error::other("a waiting request vanished"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the answers that are ready and whose turn it is.
+    async fn flush(&mut self) -> io::Result<()> {
+        let mut wrote = false;
+        while let Some(Slot::Ready(_)) = self.slots.front() {
+            let Some(Slot::Ready(answer)) = self.slots.pop_front() else { break };
+            let time = self.admission.limits.transfer_time(answer.len());
+            timeout(time, self.socket.write_all(&answer)).await.map_err(|_| too_slow())??;
+            wrote = true;
+        }
+        if wrote {
+            timeout(self.admission.limits.patience * 3, self.socket.flush())
+                .await
+                .map_err(|_| too_slow())??;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, answer: &[u8]) -> io::Result<()> {
+        let write = async {
+            self.socket.write_all(answer).await?;
+            self.socket.flush().await
+        };
+        timeout(self.admission.limits.patience, write).await.map_err(|_| too_slow())?
+    }
+
+    /// Registers for what the slots wait for; true if that is news.
+    fn watch(&mut self) -> bool {
+        let keys_of = |slot: &Slot| match slot {
+            Slot::Ready(_) => Vec::new(),
+            Slot::Wait { wake_on, .. } => wake_on.clone(),
+        };
+        let mut keys: Vec<WakeKey> = self.slots.iter().flat_map(keys_of).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        self.watcher.watch(keys) && !self.slots.is_empty()
+    }
+
+    /// When to look again, whatever happens.
+    fn deadline(&self) -> Instant {
+        let now = now_ms();
+        let idle = self.admission.limits.idle;
+        let wait = |slot: &Slot| match slot {
+            Slot::Ready(_) => None,
+            Slot::Wait { until_ms, .. } => u64::try_from(until_ms.saturating_sub(now)).ok(),
+        };
+        match self.slots.iter().filter_map(wait).min() {
+            Some(ms) => Instant::now() + Duration::from_millis(ms).min(idle),
+            None => Instant::now() + idle,
+        }
+    }
+
+    /// When the connection is given up if nothing happens until then.
+    fn end(&self, wants_input: bool) -> Instant {
+        let idle = Instant::now() + self.admission.limits.idle;
+        let mut end = if self.slots.is_empty() { idle } else { idle + self.admission.limits.idle };
+        if self.session.is_logging_in() {
+            end = end.min(self.login_by);
+        }
+        match self.frame_by {
+            Some(frame_by) if wants_input => end.min(frame_by),
+            _ => end,
+        }
+    }
+
+    fn give_up(&self, end: Instant) -> io::Result<()> {
+        let reason = if self.session.is_logging_in() && end == self.login_by {
+            "it did not log in in time"
+        } else if self.frame_by == Some(end) {
+            "a request began and did not end in time"
+        } else {
+            return Ok(());
+        };
+        Err(io::Error::new(io::ErrorKind::TimedOut, reason))
+    }
+
+    /// The length of the next frame, if that much of it is there.
+    fn frame_len(&self) -> io::Result<Option<usize>> {
+        let Some(prefix) = self.input.first_chunk::<4>() else { return Ok(None) };
+        let max = self.admission.limits.request_bytes_max.min(self.session.frame_max());
+        let announced = i32::from_be_bytes(*prefix);
+        let len = usize::try_from(announced).ok().filter(|len| *len <= max);
+        len.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, misfit(*prefix)))
+    }
+
+    fn has_frame(&self) -> io::Result<bool> {
+        Ok(self.frame_len()?.is_some_and(|len| self.input.len() >= 4 + len))
+    }
+
+    /// The next whole frame, without its length.
+    fn take_frame(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(len) = self.frame_len()?.filter(|len| self.input.len() >= 4 + len) else {
+            return Ok(None);
+        };
+        self.input.advance(4);
+        let frame = self.input.split_to(len).freeze();
+        self.frame_by = None;
+        if self.input.is_empty() && len > SMALL {
+            // The memory of a large frame goes with it.
+            self.input = BytesMut::new();
+        }
+        Ok(Some(frame))
+    }
+}
+
+async fn admitted(admitting: &mut Option<Admitting>) -> Option<Permit> {
+    match admitting {
+        Some(admitting) => admitting.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn too_slow() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it does not take its answers")
+}
+
+/// What somebody meant who sent this as the length of a frame.
+fn misfit(prefix: [u8; 4]) -> String {
+    const HTTP: [&[u8; 4]; 8] =
+        [b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"PRI "];
+    if HTTP.contains(&&prefix) {
+        return "this is an HTTP request; SQL over HTTP is on the port of --http".into();
+    }
+    if prefix[..2] == [0x16, 0x03] {
+        return "this is a TLS hello, and this listener is without TLS; a client with \
+                security.protocol=SSL or SASL_SSL needs a listener of that kind (--kafka-listener)"
+            .into();
+    }
+    format!("a frame of {} bytes is announced", i32::from_be_bytes(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::misfit;
+
+    #[test]
+    fn strangers_are_recognised() {
+        for (prefix, word) in [
+            (*b"GET ", "HTTP"),
+            (*b"PRI ", "HTTP"),
+            ([0x16, 3, 1, 2], "TLS"),
+            ([0x7f, 0xff, 0xff, 0xff], "2147483647"),
+            ([0xff; 4], "-1"),
+        ] {
+            assert!(misfit(prefix).contains(word), "{prefix:?}");
+        }
+    }
+}
