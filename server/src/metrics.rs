@@ -59,6 +59,7 @@ impl Metrics {
             count(&mut registry, name, help, counter.load(Ordering::Relaxed));
         }
         queries(&mut registry, node);
+        storage(&mut registry, node);
         let mut page = String::new();
         if let Err(e) = encode(&mut page, &registry) {
             // Writing to a String fails only if a label refuses to be text; say so instead of a half page.
@@ -73,6 +74,20 @@ fn count(registry: &mut Registry, name: &str, help: &str, value: u64) {
     let counter = Counter::<u64>::default();
     counter.inc_by(value);
     registry.register(name, help, counter);
+}
+
+fn storage(registry: &mut Registry, node: &Node) {
+    let broker = node.broker();
+    let damaged = i64::try_from(broker.damaged().len()).unwrap_or(i64::MAX);
+    let values = [
+        ("millstream_storage_full", "1 while the disk is full and producers are refused", i64::from(broker.full().is_some())),
+        ("millstream_damaged_partitions", "Partitions with bad or missing records, which are read-only", damaged),
+    ];
+    for (name, help, value) in values {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    }
 }
 
 fn queries(registry: &mut Registry, node: &Node) {

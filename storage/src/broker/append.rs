@@ -48,6 +48,9 @@ impl Broker {
             records = batch::recompress(&records, codec, DECOMPRESSED_MAX)?;
             header = BatchHeader::parse(&records)?;
         }
+        if partition.damage().is_some() {
+            return Err(ErrorCode::KafkaStorageError);
+        }
         let mut commit = self.commit_with_room()?;
         if partition.assigned.lock().deleted {
             return Err(ErrorCode::UnknownTopicOrPartition);

@@ -89,7 +89,12 @@ impl Broker {
         let oldest = now_ms.saturating_sub(self.config.producer_expiry_ms);
         for topic in self.topics() {
             for partition in topic.partitions.iter() {
-                if let Some(start) = partition.retention_start(&topic.config, now_ms)? {
+                let start = partition.retention_start(&topic.config, now_ms).unwrap_or_else(|e| {
+                    // That partition's trouble only.
+                    tracing::error!(dir = partition.dir(), error = %e, "retention cannot be enforced");
+                    None
+                });
+                if let Some(start) = start {
                     match self.delete_records(partition.at, start) {
                         // Gone meanwhile.
                         Ok(_) | Err(ErrorCode::UnknownTopicOrPartition) => {}

@@ -46,9 +46,7 @@ impl Broker {
                 Err(e @ Error::Poisoned { .. }) => return Err(e),
                 // A deleted topic.
                 Err(Error::Invalid(_)) => {}
-                Err(e) => {
-                    tracing::error!(dir = partition.dir(), error = %e, "the partition cannot be compacted");
-                }
+                Err(e) => partition.compaction_failed(&e),
             }
         }
         if let Err(e) = self.write_compacted() {
@@ -61,15 +59,13 @@ impl Broker {
     fn due(&self, now_ms: i64, beyond_checkpoint: bool) -> Vec<(Arc<Topic>, Arc<Partition>)> {
         let mut due = Vec::new();
         for topic in self.topics().into_iter().filter(|topic| topic.config.cleanup_compact) {
-            for partition in topic.partitions.iter() {
+            for partition in topic.partitions.iter().filter(|one| one.damage().is_none()) {
                 match partition.dirt(&topic.config, now_ms, beyond_checkpoint) {
                     Ok(dirt) if dirt.is_due(&topic.config) => {
                         due.push((dirt.ratio, topic.clone(), partition.clone()));
                     }
                     Ok(_) => {}
-                    Err(e) => {
-                        tracing::error!(dir = partition.dir(), error = %e, "the partition cannot be compacted");
-                    }
+                    Err(e) => partition.compaction_failed(&e),
                 }
             }
         }

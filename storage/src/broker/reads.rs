@@ -1,10 +1,12 @@
 //! Reading partitions. Nothing here waits for the committer, except [`Broker::cut`] for a moment.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 
 use super::{Broker, Found, Isolation, Read, TopicPartition};
 use crate::error::{Error, ErrorCode};
-use crate::log::Partition;
+use crate::log::{Damage, Partition};
 
 impl Broker {
     /// Bytes of records in a partition's segments.
@@ -79,6 +81,20 @@ impl Broker {
     /// high watermark.
     pub fn last_stable(&self, at: TopicPartition) -> Result<i64, ErrorCode> {
         Ok(self.partition(at)?.last_stable())
+    }
+
+    /// The partitions with bad or missing records, by topic. They are read-only: see
+    /// [`crate::log::Damage`].
+    pub fn damaged(&self) -> Vec<(Arc<str>, i32, Damage)> {
+        let mut damaged = Vec::new();
+        for topic in self.topics() {
+            for partition in topic.partitions.iter() {
+                if let Some(damage) = partition.damage() {
+                    damaged.push((topic.name.clone(), partition.at.partition, damage));
+                }
+            }
+        }
+        damaged
     }
 
     /// Bytes of a partition's segments on disk.

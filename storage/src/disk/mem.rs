@@ -36,6 +36,7 @@ struct State {
     syncs: u64,
     /// Bytes that all files together may have.
     space: Option<u64>,
+    reads_fail: bool,
 }
 
 #[derive(Default, Clone)]
@@ -86,6 +87,11 @@ impl MemDisk {
     /// `StorageFull`, and changes nothing. A write that a real disk would do in part is not done.
     pub fn limit_space(&self, bytes: Option<u64>) {
         self.state.lock().space = bytes;
+    }
+
+    /// From now on every read fails (or works again), as of a disk with bad sectors (EIO).
+    pub fn fail_reads(&self, fail: bool) {
+        self.state.lock().reads_fail = fail;
     }
 
     /// Bytes of all files that have a name.
@@ -415,6 +421,9 @@ impl MemFile {
 impl DiskFile for MemFile {
     fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
         let state = self.state.lock();
+        if state.reads_fail {
+            return Err(io::Error::other("planted read fault"));
+        }
         let bytes = state.inodes.get(&self.inode).map_or(&[][..], |inode| &inode.bytes);
         let start = (position.min(bytes.len() as u64)) as usize;
         let end = start.saturating_add(len).min(bytes.len());

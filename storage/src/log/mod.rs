@@ -14,6 +14,7 @@ mod builder;
 mod compaction;
 mod compression;
 pub mod control;
+mod damage;
 mod index;
 mod producers;
 mod records;
@@ -35,6 +36,7 @@ use crate::error::{Error, ErrorCode};
 use crate::topics::{TopicConfig, kafka_uuid};
 use batch::{BatchHeader, RecordIter};
 use control::Marker;
+pub use damage::Damage;
 pub(crate) use producers::{Produced, Producer, Producers, Verdict};
 use retention::Doomed;
 use segment::{Placed, Segment};
@@ -63,6 +65,8 @@ pub struct Partition {
     dir_dirty: AtomicBool,
     deleted: AtomicBool,
     transactions: Transactions,
+    is_damaged: AtomicBool,
+    damage: Mutex<Option<Damage>>,
     /// Records below it are durable in the segments: a restart takes them from there.
     checkpointed: AtomicI64,
     /// Compaction has seen the records below it.
@@ -101,6 +105,8 @@ impl Partition {
             dir_dirty: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             transactions: Transactions::default(),
+            is_damaged: AtomicBool::new(false),
+            damage: Mutex::default(),
             checkpointed: AtomicI64::new(0),
             compacted_to: AtomicI64::new(0),
             upkeep: Mutex::default(),
@@ -151,10 +157,18 @@ impl Partition {
         config: &TopicConfig,
         now_ms: i64,
     ) -> Result<(), Error> {
-        let lost = |reason: &str| Err(Error::corrupt(&*self.dir, 0, reason));
         if !self.files_are_mine() {
             if start < end {
-                return lost("partition.metadata is missing or names another topic");
+                // Whatever stands there is another topic's.
+                let aside = format!("{}.{now_ms:x}-stray", self.dir);
+                let action = format!("rename {}", self.dir);
+                match self.disk.rename(&self.dir, &aside) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::io(action)(e));
+                    }
+                    _ => {}
+                }
+                self.note_damage(start, "partition.metadata is missing or names another topic");
             }
             let action = format!("remove {}", self.dir);
             self.disk.remove_dir(&self.dir).map_err(Error::io(action))?;
@@ -170,17 +184,32 @@ impl Partition {
                 false => segment.remove_files()?,
             }
         }
-        let whole = match kept.last() {
-            Some(last) => last.cut_at_offset(end)? && kept[0].base_offset <= start.max(0),
-            None => start >= end,
-        };
-        if !whole {
-            if start < end {
-                return lost("records that were durable at the last checkpoint are missing");
+        let lost = "records that were durable at the last checkpoint are missing";
+        let cut = kept.last().map_or(Ok(start >= end), |last| last.cut_at_offset(end));
+        let mut fresh = false;
+        match cut {
+            Ok(true) => {}
+            Ok(false) if start >= end => {
+                for segment in kept.drain(..) {
+                    segment.remove_files()?;
+                }
             }
-            for segment in kept.drain(..) {
-                segment.remove_files()?;
+            Err(e) if !matches!(e, Error::Corrupt { .. }) => return Err(e),
+            // Nothing of it is touched; what the journal has goes into a segment of its own.
+            Ok(false) => {
+                fresh = true;
+                self.note_damage(start, lost);
             }
+            Err(e) => {
+                fresh = true;
+                self.note_damage(
+                    kept.last().map_or(start, |last| last.base_offset),
+                    &e.to_string(),
+                );
+            }
+        }
+        if kept.first().is_some_and(|first| first.base_offset > start.max(0)) && start < end {
+            self.note_damage(start, lost);
         }
         self.transactions.load(&*self.disk, &self.dir, &kept, end)?;
         *self.segments.write() = kept;
@@ -192,6 +221,10 @@ impl Partition {
         self.high_watermark.store(end, Ordering::Release);
         self.end.store(end, Ordering::Release);
         self.checkpointed.store(end, Ordering::Release);
+        drop(assigned);
+        if fresh {
+            self.begin_segment(end, config, now_ms)?;
+        }
         Ok(())
     }
 
@@ -446,12 +479,25 @@ impl Partition {
             let Some((segment, next_base)) = self.segment_at(search) else {
                 return Ok((Bytes::new(), offset));
             };
-            let found = segment.read_batches(offset, end, max_bytes).map_err(|e| {
-                tracing::error!(dir = %self.dir, error = %e, "read failed");
-                ErrorCode::KafkaStorageError
-            })?;
+            if search < segment.base_offset {
+                if search < self.log_start() {
+                    return Err(ErrorCode::OffsetOutOfRange);
+                }
+                let reason = format!("records {search} to {} are missing", segment.base_offset - 1);
+                self.note_damage(search, &reason);
+                return Err(ErrorCode::CorruptMessage);
+            }
+            let segment_end = next_base.map_or(end, |next_base| next_base.min(end));
+            let found = segment.read_batches(offset, segment_end, max_bytes);
+            let found = found.map_err(|e| self.read_failed(offset, &e))?;
             match (found, next_base) {
                 (Some(found), _) => return Ok(found),
+                // A segment reaches up to the next one, also after compaction.
+                (None, Some(next_base)) if next_base <= end => {
+                    let reason = format!("records {search} to {} are missing", next_base - 1);
+                    self.note_damage(search, &reason);
+                    return Err(ErrorCode::CorruptMessage);
+                }
                 (None, Some(next_base)) => search = next_base,
                 (None, None) => break,
             }

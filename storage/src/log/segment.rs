@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::batch::{BatchHeader, HEADER_BYTES};
+use super::batch::{BatchError, BatchHeader, HEADER_BYTES, batches};
 use super::index::{Index, Noted};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
@@ -35,6 +35,8 @@ pub(super) struct Segment {
     index_interval: u32,
     /// The files of this name belong to another segment now, or to none. Set and asked with `index`.
     retired: AtomicBool,
+    /// The checksums of the batches below this position were checked by this process.
+    verified: AtomicU64,
     /// See [`Segment::first_timestamp`]; `i64::MIN`: not known.
     first_timestamp: AtomicI64,
 }
@@ -103,6 +105,7 @@ impl Segment {
             index: Mutex::new(None),
             index_interval,
             retired: AtomicBool::new(false),
+            verified: AtomicU64::new(0),
             first_timestamp: AtomicI64::new(i64::MIN),
         })
     }
@@ -137,6 +140,7 @@ impl Segment {
             let action = || format!("cut {}", self.path("log"));
             self.file.truncate(bytes).map_err(|e| Error::io(action())(e))?;
             self.bytes.store(bytes, Ordering::Release);
+            self.verified.fetch_min(bytes, Ordering::AcqRel);
             self.dirty.store(true, Ordering::Release);
         }
         *self.index.lock() = None;
@@ -157,7 +161,10 @@ impl Segment {
                 position += header.total_bytes as u64;
             }
         })?;
-        self.bytes.store(start + bytes.len() as u64, Ordering::Release);
+        let end = start + bytes.len() as u64;
+        // They were checked when they were taken.
+        let _ = self.verified.compare_exchange(start, end, Ordering::AcqRel, Ordering::Relaxed);
+        self.bytes.store(end, Ordering::Release);
         Ok(())
     }
 
@@ -298,7 +305,14 @@ impl Segment {
     /// Cuts the log after the record before `end`, which must be there. Only while the partition is
     /// being opened. False when the log ends before, or `end` is inside a batch.
     pub(super) fn cut_at_offset(&self, end: i64) -> Result<bool, Error> {
-        let mut index = self.stored_index().unwrap_or_default();
+        match self.stored_index().map(|index| self.cut_with(index, end)) {
+            Some(Ok(true)) => Ok(true),
+            // The index may lie; the log itself decides.
+            _ => self.cut_with(Index::default(), end),
+        }
+    }
+
+    fn cut_with(&self, mut index: Index, end: i64) -> Result<bool, Error> {
         let relative = (end - 1 - self.base_offset).clamp(0, i64::from(u32::MAX)) as u32;
         let mut reached = None;
         // What lies after the record may be anything: the scan stops before looking at it.
@@ -411,8 +425,7 @@ impl Segment {
             return Ok(known.max(-1));
         }
         let header = self.read(0, HEADER_BYTES)?;
-        let damaged =
-            |e: super::batch::BatchError| Error::corrupt(self.path("log"), 0, e.to_string());
+        let damaged = |e: BatchError| Error::corrupt(self.path("log"), 0, e.to_string());
         let first = BatchHeader::parse(&header).map_err(damaged)?.max_timestamp.max(-1);
         self.first_timestamp.store(first, Ordering::Relaxed);
         Ok(first)
@@ -444,8 +457,8 @@ impl Segment {
                 .map_err(|(at, e)| Error::corrupt(self.path("log"), from + at, e.to_string()))?
             {
                 Cut::Found { start, stop, next_offset } => {
-                    let bytes = Bytes::from(window).slice(start..stop);
-                    return Ok(Some((bytes, next_offset)));
+                    let found = Bytes::from(window).slice(start..stop);
+                    return self.verified(from + start as u64, found, next_offset).map(Some);
                 }
                 Cut::Nothing => return Ok(None),
                 Cut::Later { skip, need } => {
@@ -457,6 +470,40 @@ impl Segment {
                 }
             }
         }
+    }
+
+    /// Gives found batches as far as their checksums are right. Each place is checked once by this
+    /// process: a reader checks, too, but only here a person is told.
+    fn verified(
+        &self,
+        position: u64,
+        found: Bytes,
+        next_offset: i64,
+    ) -> Result<(Bytes, i64), Error> {
+        let end = position + found.len() as u64;
+        let known = self.verified.load(Ordering::Acquire);
+        if end <= known {
+            return Ok((found, next_offset));
+        }
+        let mut at = 0;
+        while at < found.len() {
+            match BatchHeader::verify_stored(&found[at..]) {
+                Ok(header) => at += header.total_bytes,
+                Err(e) if at == 0 => {
+                    return Err(Error::corrupt(self.path("log"), position, e.to_string()));
+                }
+                Err(_) => {
+                    let good = found.slice(..at);
+                    let last = batches(&good).filter_map(Result::ok).last();
+                    let next_offset = last.map_or(next_offset, |(header, _)| header.next_offset());
+                    return Ok((good, next_offset));
+                }
+            }
+        }
+        if position <= known {
+            self.verified.fetch_max(end, Ordering::AcqRel);
+        }
+        Ok((found, next_offset))
     }
 
     /// The first batch, from the index's hint on, that `wanted` accepts.
@@ -502,15 +549,23 @@ fn cut_window(
     offset: i64,
     end: i64,
     max_bytes: usize,
-) -> Result<Cut, (u64, super::batch::BatchError)> {
+) -> Result<Cut, (u64, BatchError)> {
     let mut position = 0;
     let mut found: Option<(usize, usize, i64)> = None;
+    let mut after = i64::MIN;
     loop {
         let rest = &window[position..];
         if rest.len() < HEADER_BYTES {
             break;
         }
-        let header = BatchHeader::parse(rest).map_err(|e| (position as u64, e))?;
+        let header = match BatchHeader::parse(rest) {
+            Ok(header) if header.base_offset >= after => header,
+            // What came before is good; the next read meets it again.
+            _ if found.is_some() => break,
+            Ok(_) => return Err((position as u64, BatchError::Count)),
+            Err(e) => return Err((position as u64, e)),
+        };
+        after = header.next_offset();
         if header.base_offset >= end {
             return Ok(match found {
                 Some((start, stop, next_offset)) => Cut::Found { start, stop, next_offset },
