@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::configs::{self, Settings};
 use crate::broker::{Broker, Ticket, WakeKey};
+use crate::coordinator::consumer::OwnPace;
 use crate::coordinator::records::RecordError;
 use crate::coordinator::{Decision, GroupConfig, GroupRecord, Groups, Topology};
 use crate::error::ErrorCode;
@@ -104,7 +105,7 @@ pub struct KafkaNode {
     answers: Arc<AtomicUsize>,
     ids: Arc<dyn Ids>,
     pub(super) groups: Mutex<Groups>,
-    /// Taken before the commit lock, never together with `groups`.
+    /// Taken before `groups` and before the commit lock.
     pub(super) settings: Mutex<Settings>,
     /// The newest ticket of a group fact.
     pub(super) groups_ticket: AtomicU64,
@@ -169,6 +170,9 @@ impl KafkaNode {
                 continue;
             }
             all.apply(&GroupRecord::from_entry(key, value)?);
+        }
+        for group in settings.names(configs::GROUP).map(str::to_owned).collect::<Vec<_>>() {
+            all.set_pace(&group, own_pace(&settings.of(configs::GROUP, &group)));
         }
         all.recovered(now_ms);
         let groups_ticket = AtomicU64::new(0);
@@ -237,6 +241,11 @@ impl KafkaNode {
         }
     }
 
+    /// Lets what was set for a group take effect.
+    pub(super) fn pace_group(&self, group: &str, set: &configs::Map) {
+        self.groups.lock().set_pace(group, own_pace(set));
+    }
+
     pub(super) fn fresh_id(&self) -> Uuid {
         self.ids.fresh()
     }
@@ -265,5 +274,14 @@ impl KafkaNode {
         let groups = self.groups.lock();
         let response = look(&groups);
         Settled { response, ticket: Ticket(self.groups_ticket.load(Ordering::Relaxed)) }
+    }
+}
+
+/// What a group's own settings say about its members' heartbeats.
+fn own_pace(set: &configs::Map) -> OwnPace {
+    let ms = |name: &str| set.get(name)?.parse().ok();
+    OwnPace {
+        session_timeout_ms: ms("consumer.session.timeout.ms"),
+        heartbeat_interval_ms: ms("consumer.heartbeat.interval.ms"),
     }
 }

@@ -146,6 +146,9 @@ fn alter_kept(
         settings.set_resource(kind, name, before);
     }
     settings.ticket = settings.ticket.max(written?);
+    if kind == GROUP {
+        node.pace_group(name, &settings.of(kind, name));
+    }
     Ok(settings.ticket)
 }
 

@@ -179,3 +179,148 @@ fn a_group_is_listed_described_and_deleted() {
     let codes: Vec<i16> = deleted.results.iter().map(|result| result.error_code).collect();
     assert_eq!(codes, [0, ErrorCode::GroupIdNotFound.code()]);
 }
+
+fn heartbeat(member: &str, epoch: i32) -> kafka_wire::ConsumerGroupHeartbeatRequest {
+    let mut request = kafka_wire::ConsumerGroupHeartbeatRequest::default();
+    request.group_id = "g".into();
+    request.member_id = member.into();
+    request.member_epoch = epoch;
+    request.rebalance_timeout_ms = -1;
+    request.subscribed_topic_names = None;
+    request.subscribed_topic_regex = None;
+    request.topic_partitions = None;
+    if epoch == 0 {
+        request.rebalance_timeout_ms = 30_000;
+        request.subscribed_topic_names = Some(vec!["t".into()]);
+        request.topic_partitions = Some(vec![]);
+    }
+    request
+}
+
+#[test]
+fn a_kip_848_member_joins_commits_and_is_described_and_survives_a_restart() {
+    let disk = Arc::new(MemDisk::new());
+    let topic_id = {
+        let mut client = Client::on(disk.clone());
+        client.create("t", 2, &[]);
+        // Version 0 may leave the member id to the server, version 1 may not.
+        let refused = client.ask(1, &heartbeat("", 0));
+        assert_eq!(refused.error_code, ErrorCode::InvalidRequest.code());
+        let told = client.ask(0, &heartbeat("", 0));
+        assert_eq!((told.error_code, told.member_epoch), (0, 1));
+        let mut left = heartbeat(told.member_id.as_deref().expect("an id"), -1);
+        left.group_id = "g".into();
+        assert_eq!(client.ask(0, &left).error_code, 0);
+
+        let told = client.ask(1, &heartbeat("m", 0));
+        let given = &told.assignment.as_ref().expect("an assignment").topic_partitions;
+        assert_eq!((told.error_code, told.member_epoch, told.heartbeat_interval_ms), (0, 3, 5000));
+        assert_eq!(given[0].topic_id, client.id_of("t"));
+        assert_eq!(given[0].partitions, [0, 1]);
+        assert_eq!(client.ask(1, &heartbeat("m", 3)).assignment, None);
+        let code =
+            |answer: kafka_wire::OffsetCommitResponse| answer.topics[0].partitions[0].error_code;
+        let stale = code(client.ask(9, &commit("m", 2, &[("t", 0, 5)])));
+        assert_eq!(stale, ErrorCode::StaleMemberEpoch.code());
+        let old = code(client.ask(8, &commit("m", 3, &[("t", 0, 5)])));
+        assert_eq!(old, ErrorCode::UnsupportedVersion.code());
+        assert_eq!(code(client.ask(9, &commit("m", 3, &[("t", 0, 5)]))), 0);
+        client.id_of("t")
+    };
+    let mut client = Client::on(disk);
+    let told = client.ask(1, &heartbeat("m", 3));
+    assert_eq!((told.error_code, told.member_epoch, told.assignment), (0, 3, None));
+    assert_eq!(committed(&mut client, "g"), ["t/0 5 words"]);
+
+    let mut request = kafka_wire::ConsumerGroupDescribeRequest::default();
+    request.group_ids = vec!["g".into(), "none".into()];
+    let described = client.ask(1, &request).groups;
+    let group = &described[0];
+    assert_eq!(
+        (group.error_code, &*group.group_state, &*group.assignor_name),
+        (0, "Stable", "uniform")
+    );
+    let member = &group.members[0];
+    assert_eq!((&*member.member_id, member.member_epoch, member.member_type), ("m", 3, 1));
+    for assignment in [&member.assignment, &member.target_assignment] {
+        let of = &assignment.topic_partitions[0];
+        assert_eq!(
+            (&*of.topic_name, of.topic_id, &of.partitions[..]),
+            ("t", topic_id, &[0, 1][..])
+        );
+    }
+    assert_eq!(described[1].error_code, ErrorCode::GroupIdNotFound.code());
+
+    // DescribeGroups does not know it, ListGroups does, with type and state.
+    let mut request = kafka_wire::DescribeGroupsRequest::default();
+    request.groups = vec!["g".into()];
+    let described = client.ask(6, &request);
+    assert_eq!(described.groups[0].error_code, ErrorCode::GroupIdNotFound.code());
+    let mut request = kafka_wire::ListGroupsRequest::default();
+    for (types, states, wanted) in [
+        (&[][..], &[][..], 1),
+        (&["consumer"], &["stable"], 1),
+        (&["classic"], &[], 0),
+        (&["Consumer"], &["Empty", "Dead"], 0),
+    ] {
+        request.types_filter = types.iter().map(|name| (*name).into()).collect();
+        request.states_filter = states.iter().map(|name| (*name).into()).collect();
+        assert_eq!(client.ask(5, &request).groups.len(), wanted, "{types:?} {states:?}");
+    }
+
+    // A member reads offsets in its epoch, an administrator without one.
+    for (member, epoch, wanted) in [
+        (None, -1, ErrorCode::None),
+        (Some("m"), 3, ErrorCode::None),
+        (Some("m"), 2, ErrorCode::StaleMemberEpoch),
+        (Some("x"), 3, ErrorCode::UnknownMemberId),
+    ] {
+        let mut group = kafka_wire::offset_fetch_request::OffsetFetchRequestGroup::default();
+        group.group_id = "g".into();
+        group.member_id = member.map(StrBytes::from);
+        group.member_epoch = epoch;
+        group.topics = None;
+        let mut request = OffsetFetchRequest::default();
+        request.groups = vec![group];
+        let answer = client.ask(9, &request);
+        assert_eq!(answer.groups[0].error_code, wanted.code(), "{member:?} {epoch}");
+    }
+}
+
+#[test]
+fn group_settings_are_in_force_at_once_and_after_a_restart() {
+    let disk = Arc::new(MemDisk::new());
+    let mut client = Client::on(disk.clone());
+    client.create("t", 1, &[]);
+    let mut config = kafka_wire::incremental_alter_configs_request::AlterableConfig::default();
+    config.name = "consumer.heartbeat.interval.ms".into();
+    config.value = Some("7000".into());
+    let mut resource =
+        kafka_wire::incremental_alter_configs_request::AlterConfigsResource::default();
+    resource.resource_type = 32;
+    resource.resource_name = "g".into();
+    resource.configs = vec![config];
+    let mut request = kafka_wire::IncrementalAlterConfigsRequest::default();
+    request.resources = vec![resource];
+    assert_eq!(client.ask(1, &request).responses[0].error_code, 0);
+    assert_eq!(client.ask(1, &heartbeat("m", 0)).heartbeat_interval_ms, 7000);
+    drop(client);
+    let mut client = Client::on(disk);
+    assert_eq!(client.ask(1, &heartbeat("m", 1)).heartbeat_interval_ms, 7000);
+}
+
+#[test]
+fn the_feature_of_kip_848_is_announced() {
+    let mut client = Client::new();
+    for (version, supported) in [(3, 0), (4, 1)] {
+        let mut request = kafka_wire::ApiVersionsRequest::default();
+        request.client_software_name = "test".into();
+        request.client_software_version = "1".into();
+        let answer = client.ask(version, &request);
+        let named = |name: &StrBytes| &**name == "group.version";
+        let shown = answer.supported_features.iter().filter(|feature| named(&feature.name));
+        assert_eq!(shown.count(), supported, "{version}");
+        let on = answer.finalized_features.iter().find(|feature| named(&feature.name));
+        assert_eq!(on.map(|feature| feature.max_version_level), Some(1), "{version}");
+    }
+}
