@@ -7,6 +7,7 @@ mod configs;
 mod groups;
 mod hostile;
 mod login;
+mod transactions;
 mod versions;
 
 use std::sync::Arc;
