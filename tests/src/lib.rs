@@ -9,4 +9,5 @@ pub mod crash;
 pub mod http;
 pub mod nexmark;
 pub mod node;
+pub mod transactions;
 pub mod wire_client;

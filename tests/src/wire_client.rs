@@ -3,6 +3,7 @@
 //! It does what a load generator and an oracle need and nothing by itself: every call is one request
 //! and its answer, an error code is an error, and a broken connection stays broken.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub enum ClientError {
     Code { what: &'static str, code: i16 },
 }
 
-type Result<T, E = ClientError> = std::result::Result<T, E>;
+pub type Result<T, E = ClientError> = std::result::Result<T, E>;
 
 /// A record as a consumer sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +61,14 @@ pub struct FetchedRecord {
 pub struct Fetched {
     pub records: Bytes,
     pub high_watermark: i64,
+    /// Producer id and first offset of each aborted transaction in `records`.
+    pub aborted: Vec<(i64, i64)>,
 }
 
 impl Fetched {
-    /// The records at or after `from`, and the offset after the last one.
+    /// The committed records at or after `from`, and the offset after the last batch. Markers and
+    /// records of aborted transactions are left out, as a `read_committed` consumer does it: by the
+    /// list of aborted transactions, each of which ends at its producer's next abort marker.
     ///
     /// # Errors
     /// When a batch is malformed.
@@ -72,11 +77,29 @@ impl Fetched {
         let mut out = Vec::new();
         let mut next = from;
         let mut rest = &self.records[..];
+        let mut to_come = self.aborted.clone();
+        to_come.sort_by_key(|(_, first)| std::cmp::Reverse(*first));
+        let mut aborted = BTreeSet::new();
         // A fetch may cut its last batch short.
         while let Ok((header, body)) = records(rest, DECOMPRESSED_MAX) {
+            next = next.max(header.next_offset());
+            rest = &rest[header.total_bytes.min(rest.len())..];
+            while let Some((producer, _)) =
+                to_come.pop_if(|(_, first)| *first <= header.last_offset())
+            {
+                aborted.insert(producer);
+            }
+            if header.is_control() {
+                if is_abort_marker(header, &body) {
+                    aborted.remove(&header.producer_id);
+                }
+                continue;
+            }
+            if header.is_transactional() && aborted.contains(&header.producer_id) {
+                continue;
+            }
             for record in RecordIter::new(header, &body) {
                 let record = record.map_err(malformed)?;
-                next = next.max(record.offset + 1);
                 if record.offset >= from {
                     out.push(FetchedRecord {
                         offset: record.offset,
@@ -86,10 +109,15 @@ impl Fetched {
                     });
                 }
             }
-            rest = &rest[header.total_bytes.min(rest.len())..];
         }
         Ok((out, next))
     }
+}
+
+/// A control record's key is a version and a type, 0 for an abort.
+fn is_abort_marker(header: BatchHeader, body: &[u8]) -> bool {
+    let first = RecordIter::new(header, body).next();
+    first.and_then(Result::ok).and_then(|r| r.key).is_some_and(|key| key.ends_with(&[0, 0]))
 }
 
 impl Fetched {
@@ -164,7 +192,11 @@ impl Client {
         R::Response::decode(&mut decoder, ApiVersion::new(version)).map_err(|e| malformed(&e))
     }
 
-    fn call<R>(&mut self, request: &R, version: i16) -> Result<R::Response>
+    /// One request and its answer.
+    ///
+    /// # Errors
+    /// A connection's, or an answer that cannot be read.
+    pub fn call<R>(&mut self, request: &R, version: i16) -> Result<R::Response>
     where
         R: RequestResponsePair + KafkaEncode,
         R::Response: KafkaDecode,
@@ -271,6 +303,12 @@ impl Client {
         Ok(Fetched {
             records: partition.records.unwrap_or_default(),
             high_watermark: partition.high_watermark,
+            aborted: partition
+                .aborted_transactions
+                .unwrap_or_default()
+                .iter()
+                .map(|t| (t.producer_id, t.first_offset))
+                .collect(),
         })
     }
 
@@ -297,13 +335,29 @@ impl Client {
         Ok(partition.offset)
     }
 
-    /// All records of a partition from `offset` up to its end as it is now.
+    /// All committed records of a partition from `offset` up to its end as it is now.
+    ///
+    /// # Errors
+    /// A connection's, Kafka's code, or an end that is not reached.
     pub fn read_all(
         &mut self,
         topic: &str,
         partition: i32,
         offset: i64,
     ) -> Result<Vec<FetchedRecord>> {
+        Ok(self.read_committed(topic, partition, offset)?.0)
+    }
+
+    /// As [`Client::read_all`], with the offset after what was read.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn read_committed(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<(Vec<FetchedRecord>, i64)> {
         let end = self.end_offset(topic, partition)?;
         let mut all = Vec::new();
         let mut next = offset;
@@ -318,7 +372,7 @@ impl Client {
             next = after;
         }
         all.retain(|r| r.offset < end);
-        Ok(all)
+        Ok((all, next.min(end.max(offset))))
     }
 }
 
@@ -412,12 +466,29 @@ pub fn batch(new: &[NewRecord], producer: Option<(i64, i16, i32)>) -> Result<Byt
     if let Some((id, epoch, sequence)) = producer {
         builder = builder.producer(id, epoch, sequence);
     }
+    fill(builder, new)
+}
+
+/// A batch of a transaction, by producer id, epoch and first sequence number.
+///
+/// # Errors
+/// When there are no records.
+pub fn transactional_batch(new: &[NewRecord], producer: (i64, i16, i32)) -> Result<Bytes> {
+    let (id, epoch, sequence) = producer;
+    fill(BatchBuilder::new(Codec::None).producer(id, epoch, sequence).transactional(), new)
+}
+
+fn fill(mut builder: BatchBuilder, new: &[NewRecord]) -> Result<Bytes> {
     for (time, key, value) in new {
         builder.push(*time, key.as_deref(), Some(value), &[]);
     }
     builder.build().map_err(|e| ClientError::Answer(format!("{e}")))
 }
 
-fn check(what: &'static str, code: i16) -> Result<()> {
+/// Any code but 0 is an error.
+///
+/// # Errors
+/// The code.
+pub fn check(what: &'static str, code: i16) -> Result<()> {
     if code == 0 { Ok(()) } else { Err(ClientError::Code { what, code }) }
 }

@@ -61,8 +61,14 @@ fn main() -> ExitCode {
         Ok(s) => {
             println!(
                 "green: {} kills, {} clean stops, {} records, {} results, {} pull queries, \
-                 slowest start {:.0?}, seed {seed}",
-                s.kills, s.clean_stops, s.records, s.results, s.pull_queries, s.slowest_start
+                 {} transactions, slowest start {:.0?}, seed {seed}",
+                s.kills,
+                s.clean_stops,
+                s.records,
+                s.results,
+                s.pull_queries,
+                s.transactions,
+                s.slowest_start
             );
             ExitCode::SUCCESS
         }

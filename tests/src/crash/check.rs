@@ -326,7 +326,7 @@ fn check_row(row: &Row, record: &FetchedRecord) -> Result<(), String> {
 }
 
 /// A number of the record's JSON value.
-fn field(record: &FetchedRecord, name: &str) -> Result<i64, String> {
+pub(super) fn field(record: &FetchedRecord, name: &str) -> Result<i64, String> {
     let value = record.value.as_deref().unwrap_or_default();
     let json: serde_json::Value =
         serde_json::from_slice(value).map_err(|e| format!("{}: {e}", show(record)))?;

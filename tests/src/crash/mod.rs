@@ -3,12 +3,14 @@
 //! A cycle is: start, check everything, load, `kill -9` at a random moment (or right after some
 //! acknowledgement; now and then a clean stop). [`load`] produces as an idempotent producer does and
 //! reads as a `read_committed` consumer; [`oracle`] knows from the acknowledgements and the input log
-//! alone what every sink must hold; [`check`] compares. One seed decides all that is random here; the
+//! alone what every sink must hold; [`check`] compares. [`transfers`] does the same for client
+//! transactions, groups and a query over them. One seed decides all that is random here; the
 //! moment at which the operating system kills is beyond it.
 
 pub mod check;
 pub mod load;
 pub mod oracle;
+pub mod transfers;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use rand::{Rng, SeedableRng};
 use crate::node::{Node, NodeOptions};
 use check::Checker;
 use load::{Load, Producers};
+use transfers::Transfers;
 
 pub const PARTITIONS: i32 = 3;
 pub const ACCOUNTS: usize = 20;
@@ -57,6 +60,7 @@ pub struct Summary {
     pub records: u64,
     pub results: u64,
     pub pull_queries: u64,
+    pub transactions: u64,
     pub slowest_start: Duration,
 }
 
@@ -67,6 +71,7 @@ pub struct Summary {
 pub fn run(plan: &Plan, mut progress: impl FnMut(u32, &Summary)) -> Result<Summary, String> {
     let mut rng = StdRng::seed_from_u64(plan.seed);
     let mut producers = Producers::new(&mut rng);
+    let mut transfers = Transfers::new(&mut rng);
     let mut checker = Checker::default();
     let mut summary = Summary::default();
     for cycle in 0..=plan.cycles {
@@ -76,11 +81,16 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(u32, &Summary)) -> Result<Summa
         summary.slowest_start = summary.slowest_start.max(begin.elapsed());
         if cycle == 0 {
             producers.create_topics(&node.kafka).map_err(at)?;
+            transfers.create_topics(&node.kafka).map_err(at)?;
             node.ksql(STATEMENTS).map_err(at)?;
+            node.ksql(transfers::STATEMENTS).map_err(at)?;
         }
         producers.settle(&node.kafka, &mut rng).map_err(at)?;
+        transfers.settle(&node.kafka).map_err(at)?;
         let is_last = cycle == plan.cycles;
         checker.check(&node, &producers, &mut rng, is_last).map_err(at)?;
+        transfers.check(&node.kafka).map_err(at)?;
+        summary.transactions = transfers.transactions();
         summary.records = checker.records();
         summary.results = checker.results();
         summary.pull_queries = checker.pull_queries;
@@ -92,15 +102,18 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(u32, &Summary)) -> Result<Summa
             producers.update_customers(&node.kafka).map_err(at)?;
         }
         let load = Load::begin(&node.kafka, &mut producers, checker.positions());
+        let running = transfers.begin(&node.kafka);
         load.wait(Moment::draw(&mut rng));
         if rng.random_ratio(1, 10) {
             let ended = load.end();
+            running.end().map_err(at)?;
             let stopped = node.stop();
             checker.saw(ended.map_err(at)?);
             stopped.map_err(at)?;
             summary.clean_stops += 1;
         } else {
             node.kill();
+            running.end().map_err(at)?;
             checker.saw(load.end().map_err(at)?);
             summary.kills += 1;
         }
