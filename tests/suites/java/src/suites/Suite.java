@@ -25,7 +25,7 @@ final class Suite {
     void run() throws Exception;
   }
 
-  private static final int LIMIT_SECONDS = 60;
+  private static final int LIMIT_SECONDS = 120;
   private static final int AREAS_AT_ONCE = 6;
 
   private final Map<String, Map<String, Body>> areas = new LinkedHashMap<>();
