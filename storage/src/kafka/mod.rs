@@ -18,6 +18,7 @@
 //! - a frame that cannot be read closes its connection and does nothing else.
 
 mod configs;
+mod fetch_sessions;
 pub mod handlers;
 pub mod node;
 pub mod session;

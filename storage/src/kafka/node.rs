@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::configs::{self, Settings};
+use super::fetch_sessions::FetchSessions;
 use crate::broker::{Broker, Ticket, WakeKey};
 use crate::coordinator::consumer::OwnPace;
 use crate::coordinator::records::RecordError;
@@ -107,6 +108,7 @@ pub struct KafkaNode {
     pub(super) groups: Mutex<Groups>,
     /// Taken before `groups` and before the commit lock.
     pub(super) settings: Mutex<Settings>,
+    pub(super) fetch_sessions: Mutex<FetchSessions>,
     /// The newest ticket of a group fact.
     pub(super) groups_ticket: AtomicU64,
     /// Locked before `groups`.
@@ -196,6 +198,7 @@ impl KafkaNode {
             ids,
             groups: Mutex::new(all),
             settings,
+            fetch_sessions: Mutex::default(),
             groups_ticket,
             transactions: Mutex::new(transactions),
             transactions_ticket: AtomicU64::new(0),

@@ -47,12 +47,7 @@ fn grow(
     only_check: bool,
 ) -> Result<Ticket, Refused> {
     let broker = &call.node.broker;
-    let topic = topic_named(call, Operation::Alter, &asked.name).map_err(|code| match code {
-        ErrorCode::UnknownTopicOrPartition => {
-            Refused::new(code, "This server does not host this topic-partition.")
-        }
-        code => code.into(),
-    })?;
+    let topic = topic_named(call, Operation::Alter, &asked.name)?;
     if let Some(placed) = &asked.assignments {
         placed.iter().try_for_each(|one| check_placed(call.node, &one.broker_ids))?;
         let new = asked.count.saturating_sub(topic.partition_count());

@@ -3,7 +3,7 @@
 //! Versions
 //! - 4 adds isolation levels and the list of aborted transactions
 //! - 5 adds log start offsets
-//! - 7 adds fetch sessions: answered with session id 0, "no session", which clients accept
+//! - 7 adds fetch sessions: see [`crate::kafka::fetch_sessions`]
 //! - 9 adds leader epochs, 11 the rack
 //! - 12 is the first flexible version
 //! - 13 names topics by id
@@ -26,7 +26,17 @@ use crate::log::Aborted;
 
 pub(in crate::kafka) fn handle(call: &Call<'_>, request: FetchRequest) -> Step<FetchResponse> {
     let until_ms = call.now_ms.saturating_add(i64::from(request.max_wait_ms.max(0)));
-    look(call, request, until_ms)
+    let by_id = call.version() >= 13;
+    // The lock ends here: the answer takes it again.
+    let begun = call.node.fetch_sessions.lock().begin(request, by_id, call.now_ms);
+    match begun {
+        Ok(request) => look(call, request, until_ms),
+        Err(code) => {
+            let mut response = FetchResponse::default();
+            response.error_code = code.code();
+            Step::Now(response)
+        }
+    }
 }
 
 /// Answers if there is enough, or the time is up.
@@ -40,12 +50,27 @@ pub(in crate::kafka) fn look(
 
     let enough = reading.bytes >= usize::try_from(request.min_bytes).unwrap_or(0);
     if enough || reading.failed || reading.wake_on.is_empty() || call.now_ms >= until_ms {
-        let mut response = FetchResponse::default();
-        response.responses = responses;
-        return Step::Now(response);
+        return Step::Now(told(call, &request, responses));
     }
     let wake_on = reading.wake_on;
     Step::Wait { until_ms, wake_on, waiting: Box::new(Waiting::Fetch { request, until_ms }) }
+}
+
+/// The answer as the request's session wants it.
+fn told(
+    call: &Call<'_>,
+    request: &FetchRequest,
+    topics: Vec<FetchableTopicResponse>,
+) -> FetchResponse {
+    let by_id = call.version() >= 13;
+    let fresh_id = || call.node.fresh_id().as_u128() as i32;
+    let mut sessions = call.node.fetch_sessions.lock();
+    let told = sessions.end(request, by_id, topics, fresh_id, call.now_ms);
+    let mut response = FetchResponse::default();
+    response.error_code = told.error.code();
+    response.session_id = told.session;
+    response.responses = told.topics;
+    response
 }
 
 struct Reading<'a> {
