@@ -31,14 +31,15 @@ impl Group {
             return Err(refuse(&other));
         }
         let generation = self.generation.max(1);
-        let epochs = StoredEpochs { group: generation, assignment: generation, topics_hash: 0 };
+        let epochs =
+            StoredEpochs { group: generation, assignment: generation, ..StoredEpochs::default() };
         let mut group = ConsumerGroup { epochs, ..ConsumerGroup::default() };
         for member in self.members.values() {
             let upgraded = upgraded(member, self.protocol.as_deref(), generation, topology);
             let upgraded = upgraded.ok_or_else(|| {
                 refuse(&format!("the metadata of member {} is not a consumer's", member.id))
             })?;
-            group.members.insert(member.id.clone(), Arc::new(upgraded));
+            Arc::make_mut(&mut group.members).insert(member.id.clone(), Arc::new(upgraded));
         }
         Ok(group)
     }
@@ -131,6 +132,7 @@ impl ConsumerGroup {
                 leader: self.members.keys().next().cloned(),
                 members: members.collect(),
                 protocol,
+                emptied_at_ms: 0,
             },
         }
     }

@@ -21,6 +21,7 @@
 //! - in `Stable` every member has been in the stored generation.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::consumer::{ConsumerGroup, Volatile};
 use super::pending::Pending;
@@ -243,6 +244,7 @@ impl Group {
             protocol: self.protocol.clone(),
             leader: self.leader.clone(),
             members: self.members.values().map(|member| member.stored(protocol)).collect(),
+            emptied_at_ms: if self.members.is_empty() { self.emptied_at_ms } else { 0 },
         }
     }
 
@@ -273,14 +275,15 @@ impl Group {
             }
             GroupRecord::ConsumerEpochs { epochs, .. } => {
                 self.consumer.get_or_insert_default().epochs = *epochs;
+                self.emptied_at_ms = epochs.emptied_at_ms;
             }
             GroupRecord::ConsumerMember { member, .. } => {
                 let members = &mut self.consumer.get_or_insert_default().members;
-                members.insert(member.id.clone(), member.clone());
+                Arc::make_mut(members).insert(member.id.clone(), member.clone());
             }
             GroupRecord::ConsumerMemberForgotten { id, .. } => {
                 if let Some(group) = &mut self.consumer {
-                    group.members.remove(id);
+                    Arc::make_mut(&mut group.members).remove(id);
                 }
             }
             // The owner of the group drops it as a whole.
@@ -292,6 +295,7 @@ impl Group {
         let empty = Self::new(&self.name);
         *self = Self {
             offsets: std::mem::take(&mut self.offsets),
+            pending: std::mem::take(&mut self.pending),
             emptied_at_ms: self.emptied_at_ms,
             consumer: self.consumer.take(),
             volatile: std::mem::take(&mut self.volatile),
@@ -305,6 +309,7 @@ impl Group {
         self.protocol_type.clone_from(&stored.protocol_type);
         self.protocol.clone_from(&stored.protocol);
         self.leader.clone_from(&stored.leader);
+        self.emptied_at_ms = stored.emptied_at_ms;
 
         let mut known = std::mem::take(&mut self.members);
         self.instances.clear();

@@ -256,7 +256,6 @@ impl Groups {
     /// Ends a rebuild: every member that was restored gets a fresh session.
     pub fn recovered(&mut self, now_ms: i64) {
         for group in self.groups.values_mut() {
-            group.emptied_at_ms = now_ms;
             group.members.values_mut().for_each(|member| member.touch(now_ms));
         }
     }

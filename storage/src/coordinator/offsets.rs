@@ -12,6 +12,10 @@ use super::records::{CommittedOffset, GroupRecord};
 use super::{Decision, GroupConfig, Groups, refused};
 use crate::error::ErrorCode;
 
+/// How long a group without members and offsets is kept
+/// (Kafka looks every `offsets.retention.check.interval.ms`).
+const EMPTY_GROUP_MS: i64 = 600_000;
+
 /// In whose name a commit is made.
 #[derive(Clone, Debug)]
 pub struct CommitAs<'a> {
@@ -214,7 +218,11 @@ impl Group {
         let since_ms = if empty { self.emptied_at_ms } else { i64::MIN };
         let old = |offset: &CommittedOffset| offset.committed_at_ms.max(since_ms) <= horizon_ms;
         let mut all = self.offsets.values().flat_map(|of_topic| of_topic.values());
-        if empty && self.emptied_at_ms <= horizon_ms && all.all(old) {
+        // An empty group without offsets is of no use to anybody.
+        let useless =
+            self.offsets.is_empty() && self.emptied_at_ms <= now_ms.saturating_sub(EMPTY_GROUP_MS);
+        let expired = self.emptied_at_ms <= horizon_ms && all.all(old);
+        if empty && (useless || expired) {
             if !self.is_forgotten() && self.promised.is_empty() {
                 self.forget(effects);
             }

@@ -5,15 +5,15 @@
 //!
 //! ```text
 //! key      = kind u8, group string [, topic string, partition i32]
-//! value    = version u8 (= 1), rest by kind
+//! value    = version u8 (= 1; kind 1: 2), rest by kind
 //! kind 1   Generation, GroupForgotten: generation i32, protocol type string, protocol?, leader?,
-//!            count u32, member*
+//!            count u32, member*, emptied at i64 (ms since 1970; not in version 1)
 //! member   = id string, instance?, client id string, client host string,
 //!            session timeout i32, rebalance timeout i32, subscription bytes, assignment bytes
 //! kind 2   OffsetCommitted, OffsetForgotten: offset i64, leader epoch i32, metadata string,
 //!            committed at i64 (ms since 1970)
 //! kind 3   ConsumerEpochs, ConsumerForgotten: group epoch i32, assignment epoch i32,
-//!            hash of the subscribed topics u64
+//!            hash of the subscribed topics u64, emptied at i64
 //! kind 4   ConsumerMember, ConsumerMemberForgotten; key = kind u8, group string, member id string
 //!            instance?, rack?, client id string, client host string, rebalance timeout i32,
 //!            count u32, topic string*, regex?, assignor?, state u8, epoch i32, previous epoch i32,
@@ -81,6 +81,8 @@ pub struct StoredEpochs {
     pub assignment: i32,
     /// See `consumer/topics.rs`.
     pub topics_hash: u64,
+    /// Since when there are no members, ms since 1970; 0 if there are some, or never were.
+    pub emptied_at_ms: i64,
 }
 
 /// What survives of a generation: enough for its members to go on after a restart as if nothing
@@ -96,6 +98,8 @@ pub struct StoredGeneration {
     /// The member that computes the assignment; `None` in an empty group.
     pub leader: Option<String>,
     pub members: Vec<StoredMember>,
+    /// Since when there are no members, ms since 1970; 0 if there are some, or never were.
+    pub emptied_at_ms: i64,
 }
 
 /// A member as it was when its generation's assignment came in.
@@ -145,6 +149,8 @@ pub enum RecordError {
 }
 
 const VERSION: u8 = 1;
+/// Of kind 1; version 1 did not say since when a group was empty.
+const GENERATION_VERSION: u8 = 2;
 const GENERATION: u8 = 1;
 const OFFSET: u8 = 2;
 const EPOCHS: u8 = 3;
@@ -176,8 +182,9 @@ impl GroupRecord {
     pub fn to_entry(&self) -> Entry {
         match self {
             Self::Generation { group, generation } => {
-                let mut value = Writer(vec![VERSION]);
+                let mut value = Writer(vec![GENERATION_VERSION]);
                 value.generation(generation);
+                value.i64(generation.emptied_at_ms);
                 (group_key(GENERATION, group), Some(value.0.into()))
             }
             Self::OffsetCommitted { group, topic, partition, offset } => {
@@ -196,6 +203,7 @@ impl GroupRecord {
                 value.i32(epochs.group);
                 value.i32(epochs.assignment);
                 value.i64(epochs.topics_hash.cast_signed());
+                value.i64(epochs.emptied_at_ms);
                 (group_key(EPOCHS, group), Some(value.0.into()))
             }
             Self::ConsumerForgotten { group } => (group_key(EPOCHS, group), None),
@@ -223,11 +231,18 @@ impl GroupRecord {
         let kind = key.u8()?;
         let group = key.text()?;
         let version = value.u8()?;
-        if version != VERSION {
+        let newest = if kind == GENERATION { GENERATION_VERSION } else { VERSION };
+        if !(VERSION..=newest).contains(&version) {
             return Err(RecordError::Version(version));
         }
         let record = match kind {
-            GENERATION => Self::Generation { group, generation: value.generation()? },
+            GENERATION => {
+                let mut generation = value.generation()?;
+                if version > VERSION {
+                    generation.emptied_at_ms = value.i64()?;
+                }
+                Self::Generation { group, generation }
+            }
             OFFSET => Self::OffsetCommitted {
                 group,
                 topic: key.text()?,
@@ -248,6 +263,7 @@ impl GroupRecord {
                     group: value.i32()?,
                     assignment: value.i32()?,
                     topics_hash: value.i64()?.cast_unsigned(),
+                    emptied_at_ms: value.i64()?,
                 },
             },
             MEMBER => {
@@ -467,6 +483,7 @@ impl<'a> Reader<'a> {
             protocol: self.optional()?,
             leader: self.optional()?,
             members: self.many(Self::member)?,
+            emptied_at_ms: 0,
         })
     }
 

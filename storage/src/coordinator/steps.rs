@@ -111,8 +111,13 @@ impl Groups {
             Ok(_) => draft.refresh(),
             Err(_) => draft.group = advanced,
         }
-        let after = draft.group;
+        let mut after = draft.group;
         group.volatile = volatile;
+        if !after.members.is_empty() {
+            after.epochs.emptied_at_ms = 0;
+        } else if !before.members.is_empty() {
+            after.epochs.emptied_at_ms = now_ms;
+        }
         let mut records = Vec::new();
         let mut wake = Vec::new();
         if after.is_to_go_down(&before) {
@@ -122,9 +127,6 @@ impl Groups {
             wake.push(name.to_owned());
         } else {
             after.changes_since(&before, name, &mut records);
-        }
-        if after.members.is_empty() && !before.members.is_empty() {
-            group.emptied_at_ms = now_ms;
         }
         Some(Decision { response, records, wake })
     }

@@ -6,6 +6,7 @@
 //! join again, to give back what it must or to get what has become free.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::heartbeat::{fenced_instance, unknown};
 use super::member::{ClassicPart, ConsumerMember, MemberState};
@@ -162,7 +163,7 @@ impl Draft<'_> {
         Ok(rejoin)
     }
 
-    /// A classic member leaves, or an administrator removes a static member of either protocol.
+    /// A classic member leaves, or an administrator removes a member of either protocol.
     pub(in crate::coordinator) fn leave_classic(
         &mut self,
         id: &str,
@@ -173,10 +174,25 @@ impl Draft<'_> {
                 let holder = self.group.by_instance(instance);
                 holder.ok_or(ErrorCode::UnknownMemberId)?.id.clone()
             }
-            None => self.classic_member(id, instance)?.0.id,
+            None => self.named_member(id, instance)?.id.clone(),
         };
         self.fence(&id);
         Ok(())
+    }
+
+    /// The member of this id, whose instance name nobody else has taken.
+    fn named_member(
+        &self,
+        id: &str,
+        instance: Option<&str>,
+    ) -> Result<&Arc<ConsumerMember>, ErrorCode> {
+        if let Some(instance) = instance {
+            let holder = self.group.by_instance(instance).ok_or(ErrorCode::UnknownMemberId)?;
+            if holder.id != id {
+                return Err(ErrorCode::FencedInstanceId);
+            }
+        }
+        self.member(id).ok_or(ErrorCode::UnknownMemberId)
     }
 
     /// The member of a classic request. One that speaks KIP-848 is none.
@@ -185,13 +201,7 @@ impl Draft<'_> {
         id: &str,
         instance: Option<&str>,
     ) -> Result<(ConsumerMember, ClassicPart), ErrorCode> {
-        if let Some(instance) = instance {
-            let holder = self.group.by_instance(instance).ok_or(ErrorCode::UnknownMemberId)?;
-            if holder.id != id {
-                return Err(ErrorCode::FencedInstanceId);
-            }
-        }
-        let member = self.member(id).ok_or(ErrorCode::UnknownMemberId)?;
+        let member = self.named_member(id, instance)?;
         let classic = member.classic.clone().ok_or(ErrorCode::UnknownMemberId)?;
         Ok((ConsumerMember::clone(member), classic))
     }

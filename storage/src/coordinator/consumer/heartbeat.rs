@@ -203,7 +203,7 @@ impl Draft<'_> {
 
     /// The member `id` takes the place of a static member, with its partitions.
     pub(super) fn replace(&mut self, holder: &ConsumerMember, id: &str) -> ConsumerMember {
-        self.group.members.remove(&holder.id);
+        self.members_mut().remove(&holder.id);
         self.volatile.timers.remove(&holder.id);
         let member = ConsumerMember {
             id: id.to_owned(),

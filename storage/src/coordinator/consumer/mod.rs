@@ -54,13 +54,17 @@ pub const AWAY_EPOCH: i32 = -2;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsumerGroup {
     pub epochs: StoredEpochs,
-    pub members: BTreeMap<String, Arc<ConsumerMember>>,
+    /// Shared with the drafts made of it, so that a step which changes nothing copies nothing.
+    pub members: Arc<BTreeMap<String, Arc<ConsumerMember>>>,
 }
 
 /// What a restart may forget.
 #[derive(Clone, Debug, Default)]
 pub struct Volatile {
     timers: BTreeMap<String, Timers>,
+    /// Whether members that were there before a restart, or before the group was converted, have
+    /// got their timers.
+    restored: bool,
     /// Each regular expression a member subscribes to, with the topics that match.
     regexes: BTreeMap<String, Matched>,
     /// The version of the topology that `regexes` and the stored hash were last compared with.
@@ -111,10 +115,13 @@ impl ConsumerGroup {
         if self.epochs != before.epochs {
             out.push(GroupRecord::ConsumerEpochs { group: group(), epochs: self.epochs });
         }
+        if Arc::ptr_eq(&self.members, &before.members) {
+            return;
+        }
         for id in before.members.keys().filter(|id| !self.members.contains_key(*id)) {
             out.push(GroupRecord::ConsumerMemberForgotten { group: group(), id: id.clone() });
         }
-        for (id, member) in &self.members {
+        for (id, member) in self.members.iter() {
             let same = |old: &Arc<ConsumerMember>| Arc::ptr_eq(old, member) || old == member;
             if !before.members.get(id).is_some_and(same) {
                 let member = member.clone();
@@ -165,8 +172,12 @@ impl Draft<'_> {
         self.group.members.get(id)
     }
 
+    fn members_mut(&mut self) -> &mut BTreeMap<String, Arc<ConsumerMember>> {
+        Arc::make_mut(&mut self.group.members)
+    }
+
     fn put(&mut self, member: ConsumerMember) {
-        self.group.members.insert(member.id.clone(), Arc::new(member));
+        self.members_mut().insert(member.id.clone(), Arc::new(member));
     }
 
     fn session_timeout_ms(&self, member: &ConsumerMember) -> i64 {
@@ -199,10 +210,11 @@ impl Draft<'_> {
 
     /// After a restart nobody has timers: everyone gets fresh ones.
     fn restore_timers(&mut self) {
+        if std::mem::replace(&mut self.volatile.restored, true) {
+            return;
+        }
         let ids: Vec<String> = self.group.members.keys().cloned().collect();
-        for id in
-            ids.into_iter().filter(|id| !self.volatile.timers.contains_key(id)).collect::<Vec<_>>()
-        {
+        for id in ids {
             self.touch(&id);
             let Some(member) = self.member(&id) else { continue };
             if member.state == MemberState::Unrevoked && member.classic.is_none() {
@@ -229,7 +241,8 @@ impl Draft<'_> {
     /// A member is gone: whoever comes next starts a new assignment without it.
     pub(super) fn fence(&mut self, id: &str) {
         self.volatile.timers.remove(id);
-        if self.group.members.remove(id).is_some() {
+        if self.group.members.contains_key(id) {
+            self.members_mut().remove(id);
             self.subscriptions_changed();
             self.bump();
         }
@@ -264,10 +277,10 @@ impl Draft<'_> {
             assignor::assign(self.group.assignor(), &wanted)
         };
         for (id, target) in target {
-            if let Some(member) = self.group.members.get(&id)
+            if let Some(member) = self.member(&id).cloned()
                 && member.target != target
             {
-                self.put(ConsumerMember { target, ..ConsumerMember::clone(member) });
+                self.put(ConsumerMember { target, ..ConsumerMember::clone(&member) });
             }
         }
         self.group.epochs.assignment = self.group.epochs.group;

@@ -226,7 +226,9 @@ fn a_static_member_keeps_its_partitions_while_it_is_away() {
 fn commits_are_fenced_by_member_epoch() {
     check(
         "in a t => 1: t0 t1 t2 t3
-        commit a 1 t/0=5 => UnknownMemberId
+        commit-as a 0 t/0=5 => StaleMemberEpoch
+        commit-as a 1 t/0=5 => None
+        commit-as b 1 t/0=5 => UnknownMemberId
         commit - -1 t/0=5 => UnknownMemberId
         delete => NonEmptyGroup
         out a => -1
@@ -251,5 +253,29 @@ fn a_restart_in_the_middle_changes_nothing() {
         out a => -1
         restart
         hb b => 3: t0 t1 t2 t3",
+    );
+}
+
+#[test]
+fn an_empty_group_keeps_its_offsets_for_a_week_and_itself_ten_minutes() {
+    check(
+        "in a t => 1: t0 t1 t2 t3
+        commit-as a 1 t/0=5 => None
+        out a => -1
+        +604799000
+        restart
+        tick
+        offset t/0 => 5 by a
+        +2000
+        tick
+        state => none
+        in a t => 1: t0 t1 t2 t3
+        out a => -1
+        +599000
+        tick
+        state => Empty
+        +1000
+        tick
+        state => none",
     );
 }

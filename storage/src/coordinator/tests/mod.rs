@@ -13,6 +13,7 @@
 //! beat a 1                 a heartbeat in generation 1
 //! leave a                  a leaves
 //! commit a 1 t/0=5         a commits offset 5 for partition 0 of t; `commit - -1 …` without a group
+//! commit-as a 1 t/0=5      the same by the KIP-848 member a
 //! offset t/0               what is committed
 //! tick                     let time pass for all
 //! restart                  throw the coordinator away and rebuild it from the records
@@ -41,7 +42,7 @@ mod consumer;
 mod convert;
 mod random;
 
-use super::consumer::{Beat, Heartbeat, Parts};
+use super::consumer::{Beat, ClassicPart, ConsumerMember, Heartbeat, MemberState, Parts};
 use super::group::State;
 use super::protocol::{NamedParts, read_assignment, write_assignment};
 use super::*;
@@ -264,7 +265,7 @@ impl Play {
         }
     }
 
-    fn commit(&mut self, name: &str, generation: i32, what: &str) -> String {
+    fn commit(&mut self, name: &str, member: &str, generation: i32, what: &str) -> String {
         let (place, offset) = what.split_once('=').expect("topic/partition=offset");
         let (topic, partition) = place.split_once('/').expect("topic/partition");
         let commit = Commit {
@@ -274,14 +275,7 @@ impl Play {
             leader_epoch: -1,
             metadata: format!("by {name}"),
         };
-        let member = self.id(name);
-        let by = CommitAs {
-            group: "g",
-            member: &member,
-            instance: None,
-            generation,
-            knows_epochs: true,
-        };
+        let by = CommitAs { group: "g", member, instance: None, generation, knows_epochs: true };
         let decision = self.groups.commit(&by, vec![commit], self.now_ms);
         match self.settle(decision) {
             Ok(each) => format!("{:?}", each[0]),
@@ -325,7 +319,8 @@ impl Play {
                 let left = self.groups.leave("g", &self.id(words[1]), None, self.now_ms);
                 Self::outcome(self.settle(left))
             }
-            "commit" => self.commit(words[1], generation(2), words[3]),
+            "commit" => self.commit(words[1], &self.id(words[1]), generation(2), words[3]),
+            "commit-as" => self.commit(words[1], words[1], generation(2), words[3]),
             "offset" => {
                 let (topic, partition) = words[1].split_once('/').expect("topic/partition");
                 let partition = partition.parse().expect("a partition");
@@ -617,6 +612,7 @@ fn offsets_outlive_the_members_for_a_week() {
         leave a => ok
         leave b => ok
         +604799000
+        restart
         tick
         offset t/0 => 5 by a
         +2000
@@ -627,19 +623,47 @@ fn offsets_outlive_the_members_for_a_week() {
 
 #[test]
 fn damaged_entries_are_refused() {
-    let generation = records::StoredGeneration { generation: 3, ..Default::default() };
-    let record = GroupRecord::Generation { group: "g".into(), generation };
-    let (key, value) = record.to_entry();
-    let value = value.expect("a generation has a value");
-    assert_eq!(GroupRecord::from_entry(&key, &value), Ok(record));
-    for cut in 0..value.len() {
-        assert!(GroupRecord::from_entry(&key, &value[..cut]).is_err(), "cut at {cut}");
+    let generation =
+        records::StoredGeneration { generation: 3, emptied_at_ms: 7, ..Default::default() };
+    let epochs =
+        records::StoredEpochs { group: 4, assignment: 3, topics_hash: u64::MAX, emptied_at_ms: 9 };
+    let mut member = ConsumerMember::new("m");
+    member.instance = Some("i".into());
+    member.topics = vec!["t".into(), "u".into()];
+    member.regex = Some("^t".into());
+    member.state = MemberState::Unreleased;
+    member.assigned = read_parts(&["t0", "t2"]);
+    member.revoking = read_parts(&["u1"]);
+    member.classic = Some(ClassicPart {
+        session_timeout_ms: 5,
+        protocols: vec![("range".into(), b"words".to_vec())],
+    });
+    let group = || "g".to_owned();
+    let all = [
+        GroupRecord::Generation { group: group(), generation },
+        GroupRecord::ConsumerEpochs { group: group(), epochs },
+        GroupRecord::ConsumerMember { group: group(), member: Arc::new(member) },
+    ];
+    for record in all {
+        let (key, value) = record.to_entry();
+        let value = value.expect("these have values");
+        assert_eq!(GroupRecord::from_entry(&key, &value), Ok(record.clone()));
+        let old = matches!(record, GroupRecord::Generation { .. });
+        for cut in 0..value.len() {
+            assert!(GroupRecord::from_entry(&key, &value[..cut]).is_err(), "cut at {cut}");
+        }
+        let longer = [&value[..], &[0]].concat();
+        assert_eq!(GroupRecord::from_entry(&key, &longer), Err(records::RecordError::Trailing));
+        if old {
+            // Version 1 did not say since when the group was empty.
+            let short = [&[1], &value[1..value.len() - 8]].concat();
+            assert!(GroupRecord::from_entry(&key, &short).is_ok());
+            // A count that nothing backs allocates nothing.
+            let boasting = [&value[..value.len() - 12], &[255; 4]].concat();
+            let refused = GroupRecord::from_entry(&key, &boasting);
+            assert_eq!(refused, Err(records::RecordError::Cut));
+        }
     }
-    let longer = [&value[..], &[0]].concat();
-    assert_eq!(GroupRecord::from_entry(&key, &longer), Err(records::RecordError::Trailing));
-    // A count that nothing backs allocates nothing.
-    let boasting = [&value[..value.len() - 4], &[255; 4]].concat();
-    assert_eq!(GroupRecord::from_entry(&key, &boasting), Err(records::RecordError::Cut));
 }
 
 fn any_step() -> impl Strategy<Value = String> {

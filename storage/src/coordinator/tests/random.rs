@@ -242,7 +242,7 @@ impl World {
         let Some(group) = self.play.groups.get("g") else { return Ok(()) };
         let Some(consumer) = &group.consumer else { return Ok(()) };
         let mut owners = BTreeMap::new();
-        for (id, member) in &consumer.members {
+        for (id, member) in consumer.members.iter() {
             prop_assert!(member.epoch <= consumer.epochs.assignment);
             for (topic, index) in member.assigned.iter().chain(&member.revoking).flat_map(pairs) {
                 let other = owners.insert((topic, index), id.clone());

@@ -59,6 +59,7 @@ fn create_missing(call: &Call<'_>, request: &MetadataRequest) -> Ticket {
     }
     let names = asked(call.version(), request).unwrap_or_default().iter();
     names
+        .filter(|topic| topic.topic_id == WireUuid::ZERO)
         .filter_map(|topic| topic.name.as_deref())
         .filter(|name| node.broker.topic(name).is_none())
         .filter(|name| check_topic(call, Operation::Describe, name).is_ok())
@@ -112,16 +113,18 @@ fn one(
     may_create: bool,
 ) -> MetadataResponseTopic {
     let node = call.node;
-    let found = match &asked.name {
+    // Java asks by id with an empty name.
+    let asked_name = asked.name.as_ref().filter(|_| asked.topic_id == WireUuid::ZERO);
+    let found = match asked_name {
         Some(name) => node.broker.topic(name),
         None => node.broker.topic_by_id(from_wire(asked.topic_id)),
     };
-    let name = asked.name.as_deref().or(found.as_ref().map(|topic| &*topic.name));
+    let name = asked_name.map(|name| &**name).or(found.as_ref().map(|topic| &*topic.name));
     let hidden = name.and_then(|name| check_topic(call, Operation::Describe, name).err());
     if let (Some(topic), None) = (found, hidden) {
         return describe(call, request, &topic);
     }
-    let error = match &asked.name {
+    let error = match asked_name {
         // A name that may not be described is answered the same, there or not; an id that may not
         // be does not exist.
         Some(_) if hidden.is_some() => ErrorCode::TopicAuthorizationFailed,
@@ -137,7 +140,7 @@ fn one(
     let mut topic = MetadataResponseTopic::default();
     topic.error_code = error.code();
     // Versions before 12 cannot say "no name".
-    topic.name = Some(asked.name.clone().unwrap_or_default());
+    topic.name = asked_name.cloned().or((call.version() < 12).then(StrBytes::default));
     topic.topic_id = asked.topic_id;
     topic.topic_authorized_operations = OPERATIONS_UNKNOWN;
     topic
