@@ -20,6 +20,7 @@ pub(in crate::kafka) mod alter;
 pub(in crate::kafka) mod broker;
 pub(in crate::kafka) mod describe;
 mod resources;
+mod start;
 
 use std::collections::BTreeMap;
 
