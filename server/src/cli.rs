@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use millstream_storage::kafka::KafkaConfig;
 
 use crate::listeners::{Advertised, ListenerSpec};
 
@@ -67,6 +68,9 @@ pub struct ServerArgs {
     /// Partitions of topics that are created without saying how many.
     #[arg(long, env = "MILLSTREAM_DEFAULT_PARTITIONS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub default_partitions: u32,
+    /// A setting of the Kafka broker under its Kafka name, like group.min.session.timeout.ms=1000; several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = kafka_setting)]
+    pub kafka_setting: Vec<(String, String)>,
     /// Start the log and the catalog, but no queries: to look at a server whose queries keep failing.
     #[arg(long)]
     pub no_queries: bool,
@@ -74,6 +78,13 @@ pub struct ServerArgs {
     /// authenticated. Anyone who can reach the port can read and change everything.
     #[arg(long)]
     pub insecure_no_auth: bool,
+}
+
+/// `NAME=VALUE`, checked as the broker will check it.
+fn kafka_setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text} is not NAME=VALUE"))?;
+    KafkaConfig::at("localhost", 0).set(name.trim(), value)?;
+    Ok((name.trim().to_owned(), value.to_owned()))
 }
 
 /// Who a tool is to a server that asks.
@@ -123,10 +134,20 @@ pub struct TlsArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub struct SecurityArgs {
     /// Another Kafka listener, like SASL_SSL://0.0.0.0:9093; may be given several times.
-    #[arg(long, env = "MILLSTREAM_KAFKA_LISTENERS", value_name = "[NAME:]PROTOCOL://ADDRESS:PORT", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "MILLSTREAM_KAFKA_LISTENERS",
+        value_name = "[NAME:]PROTOCOL://ADDRESS:PORT",
+        value_delimiter = ','
+    )]
     pub kafka_listener: Vec<ListenerSpec>,
     /// Where the clients of a listener are told to connect to, like SASL_SSL://kafka.example.com:9093.
-    #[arg(long, env = "MILLSTREAM_ADVERTISED_LISTENERS", value_name = "NAME://HOST:PORT", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "MILLSTREAM_ADVERTISED_LISTENERS",
+        value_name = "NAME://HOST:PORT",
+        value_delimiter = ','
+    )]
     pub advertised_listener: Vec<Advertised>,
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -134,7 +155,12 @@ pub struct SecurityArgs {
     #[arg(long, env = "MILLSTREAM_HTTP_TLS")]
     pub http_tls: bool,
     /// Ways to log in on SASL listeners.
-    #[arg(long, env = "MILLSTREAM_SASL_MECHANISMS", value_delimiter = ',', default_value = "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN")]
+    #[arg(
+        long,
+        env = "MILLSTREAM_SASL_MECHANISMS",
+        value_delimiter = ',',
+        default_value = "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN"
+    )]
     pub sasl_mechanisms: Vec<String>,
     /// Users to make at start, a line `name:password` each; their passwords are set to these.
     #[arg(long, env = "MILLSTREAM_SASL_USER_FILE")]

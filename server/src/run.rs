@@ -21,8 +21,8 @@ use crate::cli::{Durability, ServerArgs};
 use crate::clock::SystemClock;
 use crate::http::{self, App};
 use crate::kafka_listener::{self, Door, Limits, WakeHub};
-use crate::security::Security;
 use crate::metrics::Metrics;
+use crate::security::Security;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -37,6 +37,8 @@ pub struct ServerConfig {
     pub advertised_host: Option<String>,
     pub durability: Durability,
     pub default_partitions: u32,
+    /// Settings of the Kafka broker under Kafka's names.
+    pub kafka_settings: Vec<(String, String)>,
     pub no_queries: bool,
     pub security: Security,
     pub limits: Limits,
@@ -59,7 +61,13 @@ impl ServerConfig {
         let security = Security::from_args(args.security, args.insecure_no_auth)?;
         let http_is_safe = security.http_tls().is_some() && security.is_enforced();
         for (what, flag, address, safe, remedy) in [
-            ("Kafka", "--kafka", args.kafka, false, "add --kafka-listener SASL_SSL://ADDRESS:PORT for others"),
+            (
+                "Kafka",
+                "--kafka",
+                args.kafka,
+                false,
+                "add --kafka-listener SASL_SSL://ADDRESS:PORT for others",
+            ),
             ("SQL", "--http", args.http, http_is_safe, "use --http-tls together with users"),
         ] {
             if !address.ip().is_loopback() && !safe && !args.insecure_no_auth {
@@ -77,6 +85,7 @@ impl ServerConfig {
             advertised_host: args.advertised_host,
             durability: args.durability,
             default_partitions: args.default_partitions,
+            kafka_settings: args.kafka_setting,
             no_queries: args.no_queries,
             security,
             limits: Limits {
@@ -149,14 +158,18 @@ pub async fn start(config: ServerConfig) -> io::Result<Running> {
     let advertised_host = config.advertised_host.unwrap_or_else(|| kafka_address.ip().to_string());
     let partitions = i32::try_from(config.default_partitions).map_err(io::Error::other)?;
     let security = config.security;
-    let kafka_config = KafkaConfig {
+    let mut kafka_config = KafkaConfig {
         default_partitions: partitions,
         access: security.access.clone(),
         ..KafkaConfig::at(&advertised_host, kafka_address.port())
     };
+    for (name, value) in &config.kafka_settings {
+        kafka_config.set(name, value).map_err(io::Error::other)?;
+    }
     let kafka_node = kafka_listener::guarded_node(node.broker().clone(), kafka_config)?;
     tokio::task::spawn_blocking({
-        let (security, kafka_node, broker) = (security.clone(), kafka_node.clone(), node.broker().clone());
+        let (security, kafka_node, broker) =
+            (security.clone(), kafka_node.clone(), node.broker().clone());
         move || security.make_users(&kafka_node, &broker)
     })
     .await
@@ -174,13 +187,25 @@ pub async fn start(config: ServerConfig) -> io::Result<Running> {
         kafka: kafka_node.clone(),
         shutdown: shutdown.clone(),
     });
-    let kafka_task = tokio::spawn(kafka_listener::serve_doors(doors, kafka_node, hub, config.limits, shutdown.clone()));
+    let kafka_task = tokio::spawn(kafka_listener::serve_doors(
+        doors,
+        kafka_node,
+        hub,
+        config.limits,
+        shutdown.clone(),
+    ));
     let http_task = tokio::spawn(async move {
         if let Err(e) = http::serve(http, security.http_tls(), app).await {
             tracing::error!(error = %e, "sql listener failed");
         }
     });
-    Ok(Running { kafka: kafka_address, http: http_address, node, shutdown, tasks: vec![kafka_task, http_task] })
+    Ok(Running {
+        kafka: kafka_address,
+        http: http_address,
+        node,
+        shutdown,
+        tasks: vec![kafka_task, http_task],
+    })
 }
 
 impl Running {

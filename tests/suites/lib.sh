@@ -30,7 +30,7 @@ apt_install() {
     $sudo apt-get install -y -qq "$@" >/dev/null
 }
 
-# Two ports that were free a moment ago, below the range the system gives to outgoing connections.
+# So many ports that were free a moment ago, below the range the system gives to outgoing connections.
 free_ports() {
     python3 - "$1" <<'PY'
 import random, socket, sys
@@ -48,17 +48,23 @@ print(*found)
 PY
 }
 
-# Starts a fresh server with the given options and waits until it answers.
+# Starts a fresh server with the given options and waits until it answers. Besides the plain listener there is one at
+# $sasl (HOST:PORT, SASL_PLAINTEXT) for the user "suite", password "secret"; so rights are checked, and the suite's
+# clients, named or not, are super users, as they are in the setups these suites come from.
 start_server() {
+    sasl=
     if [ -n "${MILLSTREAM_BROKER:-}" ]; then
         broker=$MILLSTREAM_BROKER
         return
     fi
     local binary=${MILLSTREAM:-${CARGO_TARGET_DIR:-$suites/../../target}/release/millstream}
-    local kafka http
-    read -r kafka http < <(free_ports 2)
-    "$binary" server --data-dir "$work/data" --kafka "127.0.0.1:$kafka" --http "127.0.0.1:$http" "$@" \
-        >"$work/server.log" 2>&1 &
+    local kafka http login
+    read -r kafka http login < <(free_ports 3)
+    sasl=127.0.0.1:$login
+    echo suite:secret >"$work/users"
+    "$binary" server --data-dir "$work/data" --kafka "127.0.0.1:$kafka" --http "127.0.0.1:$http" \
+        --kafka-listener "SASL_PLAINTEXT://$sasl" --sasl-user-file "$work/users" \
+        --super-user User:ANONYMOUS --super-user User:suite "$@" >"$work/server.log" 2>&1 &
     server=$!
     broker=127.0.0.1:$kafka
     for _ in $(seq 300); do

@@ -62,6 +62,7 @@ pub async fn run(args: DemoArgs) -> io::Result<i32> {
         advertised_host: None,
         durability: Durability::Fsync,
         default_partitions: 1,
+        kafka_settings: Vec::new(),
         no_queries: false,
         security: Security::default(),
         limits: Limits::default(),

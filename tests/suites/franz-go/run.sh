@@ -22,6 +22,7 @@ elif [ ! -x "$binary" ]; then
 fi
 
 start_server
+if [ -n "$sasl" ]; then export KGO_TEST_SCRAM_SEEDS=$sasl KGO_TEST_SCRAM=suite:secret:512; fi
 export KGO_SEEDS=$broker KGO_TEST_RF=1 KGO_TEST_RECORDS=${KGO_TEST_RECORDS:-50000}
 log=${SUITE_LOG:-$work/log}
 "$binary" -test.v -test.timeout "${SUITE_TIMEOUT:-8m}" -test.run "${1:-.}" >"$log" 2>&1 || true

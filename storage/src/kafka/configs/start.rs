@@ -17,7 +17,6 @@ pub const START_SETTINGS: &[&str] = &[
     "group.max.session.timeout.ms",
     "group.min.session.timeout.ms",
     "node.id",
-    "num.partitions",
     "offset.metadata.max.bytes",
     "offsets.retention.minutes",
 ];
@@ -56,7 +55,6 @@ impl KafkaConfig {
             "group.min.session.timeout.ms" => {
                 groups.session_timeout_min_ms = value.parse().map_err(wrong)?;
             }
-            "num.partitions" => self.default_partitions = value.parse().map_err(wrong)?,
             "offset.metadata.max.bytes" => {
                 groups.offset_metadata_max = value.parse().map_err(wrong)?;
             }
