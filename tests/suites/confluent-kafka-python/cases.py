@@ -101,6 +101,8 @@ def consumer(group=None, **conf):
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
     }
+    if PROTOCOL == "classic":
+        base["heartbeat.interval.ms"] = 500
     return Consumer({**base, **dotted(conf)})
 
 

@@ -10,7 +10,8 @@ source "$(dirname "$0")/../lib.sh"
 source "$suites/python.sh"
 
 python_with confluent-kafka==2.16.1 pytest==9.0.1 pytest-timeout==2.4.0
-start_server --default-partitions 4
+# Members of a group learn of changes by their heartbeats: the more often, the sooner the cases end.
+start_server --default-partitions 4 --kafka-setting group.consumer.heartbeat.interval.ms=500
 log=${SUITE_LOG:-$work/log}
 : >"$log"
 touch "$work/all"
