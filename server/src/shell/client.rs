@@ -1,22 +1,39 @@
 //! The shell's side of SQL over HTTP: one request, an answer as JSON or as a stream of lines.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, Uri};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::{Map, Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::cli::{LoginArgs, Secret};
+use crate::tls;
+
+/// Where SQL is unless the address says otherwise.
+const DEFAULT_PORT: u16 = 8088;
 
 /// A line of an answer is never taken longer than this.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// A running server, and what this shell's user has SET and DEFINEd.
 pub struct SqlClient {
-    http: Client<HttpConnector, Full<Bytes>>,
     base: String,
+    /// `host:port`.
+    authority: String,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// What goes into `Authorization`.
+    login: Option<HeaderValue>,
     pub properties: Map<String, Value>,
     pub variables: Map<String, Value>,
 }
@@ -29,11 +46,45 @@ pub struct Lines {
 }
 
 impl SqlClient {
+    /// A server at `http://host:port`, without a login.
     pub fn new(server: &str) -> SqlClient {
-        let http = Client::builder(TokioExecutor::new()).build_http();
         let base = server.trim_end_matches('/');
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        SqlClient { http, base, properties: Map::new(), variables: Map::new() }
+        let rest = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let authority = if has_port { authority.to_owned() } else { format!("{authority}:{DEFAULT_PORT}") };
+        SqlClient { base, authority, tls: None, login: None, properties: Map::new(), variables: Map::new() }
+    }
+
+    /// A server at `http://…` or `https://…`, as this user.
+    ///
+    /// # Errors
+    /// When https is asked for and there is nothing to trust its certificate by.
+    pub fn with_login(server: &str, login: &LoginArgs) -> io::Result<SqlClient> {
+        let mut client = SqlClient::new(server);
+        if client.base.starts_with("https://") {
+            let Some(ca) = &login.ca else {
+                return Err(io::Error::other(
+                    "https needs --ca FILE: the certificates, in PEM, that the server's is trusted by",
+                ));
+            };
+            let host = client.authority.rsplit_once(':').map_or("", |(host, _)| host);
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let name = ServerName::try_from(host).map_err(io::Error::other)?;
+            client.tls = Some((tls::connector(ca)?, name));
+        }
+        if let Some(user) = &login.user {
+            let password = match &login.password {
+                Some(password) => password.clone(),
+                None => ask_password(user)?,
+            };
+            let pair = BASE64.encode(format!("{user}:{}", password.reveal()));
+            let mut value = HeaderValue::try_from(format!("Basic {pair}")).map_err(io::Error::other)?;
+            value.set_sensitive(true);
+            client.login = Some(value);
+        }
+        Ok(client)
     }
 
     pub fn base(&self) -> &str {
@@ -41,20 +92,47 @@ impl SqlClient {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Value>) -> io::Result<Response<Incoming>> {
-        let uri: Uri = format!("{}{path}", self.base).parse().map_err(io::Error::other)?;
         let bytes = body.map_or_else(Bytes::new, |b| Bytes::from(b.to_string()));
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
-            .uri(uri)
-            .header("content-type", "application/json")
-            .body(Full::new(bytes))
-            .map_err(io::Error::other)?;
-        self.http.request(request).await.map_err(|e| {
+            .uri(path)
+            .header(header::HOST, &self.authority)
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(login) = &self.login {
+            request = request.header(header::AUTHORIZATION, login);
+        }
+        let request = request.body(Full::new(bytes)).map_err(io::Error::other)?;
+        let answered = match self.connect().await {
+            Ok(mut sender) => sender.send_request(request).await.map_err(io::Error::other),
+            Err(e) => Err(e),
+        };
+        let response = answered.map_err(|e| {
             io::Error::other(format!(
                 "no answer from {}: {e}. Start the server with `millstream server`, or say where it is with --server",
                 self.base
             ))
-        })
+        })?;
+        match response.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let told = collect_json(response).await?;
+                let message = told["message"].as_str().unwrap_or("the server asks for a user and a password");
+                Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    format!("{message} (--user, MILLSTREAM_PASSWORD)"),
+                ))
+            }
+            _ => Ok(response),
+        }
+    }
+
+    /// A connection for one request.
+    async fn connect(&self) -> io::Result<SendRequest<Full<Bytes>>> {
+        let tcp = TcpStream::connect(&self.authority).await?;
+        let _ = tcp.set_nodelay(true);
+        match &self.tls {
+            None => talk(TokioIo::new(tcp)).await,
+            Some((tls, name)) => talk(TokioIo::new(tls.connect(name.clone(), tcp).await?)).await,
+        }
     }
 
     /// `GET path` as JSON.
@@ -103,6 +181,37 @@ impl SqlClient {
     pub async fn close(&self, query_id: &str) -> io::Result<()> {
         self.send(Method::POST, "/close-query", Some(json!({ "queryId": query_id }))).await.map(|_| ())
     }
+}
+
+async fn talk<T>(stream: T) -> io::Result<SendRequest<Full<Bytes>>>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
+    // It ends when the answer is read to its end, or dropped.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+/// Asks for a password at the terminal, without showing it.
+fn ask_password(user: &str) -> io::Result<Secret> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Err(io::Error::other("give the password in MILLSTREAM_PASSWORD"));
+    }
+    eprint!("Password of {user}: ");
+    let before = tcgetattr(&stdin)?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    tcsetattr(&stdin, OptionalActions::Flush, &before)?;
+    eprintln!();
+    read?;
+    Ok(Secret::from(line.trim_end_matches(['\r', '\n'])))
 }
 
 async fn collect_json(response: Response<Incoming>) -> io::Result<Value> {

@@ -38,7 +38,7 @@ const COLUMN_WIDTH: usize = 20;
 /// # Errors
 /// When the terminal or a file fails.
 pub async fn run(args: SqlArgs) -> io::Result<i32> {
-    let mut shell = Shell { client: SqlClient::new(&args.server), json: args.json };
+    let mut shell = Shell { client: SqlClient::with_login(&args.server, &args.login)?, json: args.json };
     if let Some(mut text) = args.execute {
         // One statement on the command line needs no end of its own.
         if !text.trim_end().ends_with(';') {
