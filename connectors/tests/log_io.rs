@@ -15,7 +15,9 @@ use millstream_sql::catalog::{Format, FormatKind, KeyWindow};
 use millstream_sql::plan;
 use millstream_sql::syntax::ast::RelationKind;
 use millstream_sql::types::{Column, Schema, SqlType};
+use millstream_storage::broker::TransactionEnd;
 use millstream_storage::log::batch::{BatchBuilder, Codec};
+use millstream_storage::log::control::Marker;
 use millstream_storage::{
     Broker, Clock, Isolation, MemDisk, StorageConfig, TopicPartition, WakeKey, Wakes,
 };
@@ -75,6 +77,25 @@ impl World {
             batch.push(*time, Some(b"k"), Some(format!("{{\"v\":{v}}}").as_bytes()), &[]);
         }
         self.broker.append(self.at(topic, partition), batch.build().expect("a batch"), 0).expect("taken");
+        self.broker.commit_pending(0).expect("committed");
+    }
+
+    /// One record of a client's transaction; the time is V.
+    fn produce_in_transaction(&self, producer: i64, sequence: i32, topic: &str, partition: i32, v: i32) {
+        let builder = BatchBuilder::new(Codec::None).producer(producer, 0, sequence);
+        let mut batch = builder.transactional();
+        batch.push(i64::from(v), Some(b"k"), Some(format!("{{\"v\":{v}}}").as_bytes()), &[]);
+        self.broker.append(self.at(topic, partition), batch.build().expect("a batch"), 0).expect("taken");
+        self.broker.commit_pending(0).expect("committed");
+    }
+
+    /// Ends a client's transaction in these partitions of topic a.
+    fn end_transaction(&self, producer: i64, partitions: &[i32], commit: bool) {
+        let marker =
+            Marker { producer_id: producer, producer_epoch: 0, coordinator_epoch: 0, commit };
+        let partitions = partitions.iter().map(|partition| self.at("a", *partition)).collect();
+        let end = TransactionEnd { marker, partitions, facts: Vec::new() };
+        self.broker.end_transaction(&end, 0).expect("ended");
         self.broker.commit_pending(0).expect("committed");
     }
 
@@ -225,6 +246,51 @@ fn a_budget_cuts_and_positions_go_on() {
         world.io.close_source(id);
     }
     assert_eq!(got, want);
+}
+
+#[test]
+fn rows_of_aborted_and_open_transactions_are_no_input() {
+    let mut world = World::new(&[("a", 1)]);
+    let id = world.open("a", None);
+    world.produce_in_transaction(1, 0, "a", 0, 10);
+    world.produce_in_transaction(2, 0, "a", 0, 20);
+    world.end_transaction(1, &[0], false);
+    assert_eq!(world.poll(&[id], 100), [], "one is aborted, the other open");
+    world.produce("a", 0, &[(30, 30)]);
+    world.produce_in_transaction(2, 1, "a", 0, 21);
+    world.end_transaction(2, &[0], true);
+    assert_eq!(world.poll(&[id], 100), [(id.0, 20, 20), (id.0, 30, 30), (id.0, 21, 21)]);
+    assert!(world.io.is_caught_up(id));
+    // From the middle of what was aborted, after a restart.
+    world.produce_in_transaction(1, 1, "a", 0, 11);
+    world.produce_in_transaction(1, 2, "a", 0, 12);
+    world.end_transaction(1, &[0], false);
+    let position = world.io.position(id);
+    let again = world.open("a", Some(&position));
+    assert_eq!(world.poll(&[again], 100), []);
+    assert!(world.io.is_caught_up(again));
+}
+
+/// Another client's open transaction holds one partition back: then of a committed transaction in it
+/// nothing is input yet, in no partition and of no source.
+#[test]
+fn a_committed_transaction_is_in_one_epoch() {
+    let mut world = World::new(&[("a", 3)]);
+    let (id, other) = (world.open("a", None), world.open("a", None));
+    world.produce_in_transaction(1, 0, "a", 0, 1);
+    world.produce_in_transaction(2, 0, "a", 1, 100);
+    world.produce_in_transaction(1, 0, "a", 1, 2);
+    world.produce_in_transaction(1, 0, "a", 2, 3);
+    world.produce("a", 2, &[(4, 4)]);
+    world.end_transaction(1, &[0, 1, 2], true);
+    assert_eq!(world.poll(&[id, other], 100), [], "partition 1 is held back, so all are");
+    world.end_transaction(2, &[1], false);
+    let rows = world.poll(&[id, other], 100);
+    let values = |source: SourceId| {
+        let of = rows.iter().filter(|row| row.0 == source.0);
+        of.map(|row| row.2).collect::<Vec<_>>()
+    };
+    assert_eq!((values(id), values(other)), (vec![1, 2, 3, 4], vec![1, 2, 3, 4]));
 }
 
 #[test]

@@ -446,7 +446,7 @@ impl Partition {
 
     /// Whether a transaction is open here, as assigned.
     pub(crate) fn has_open_transaction(&self) -> bool {
-        self.assigned.lock().producers.open().next().is_some()
+        self.assigned.lock().producers.any_open()
     }
 
     /// The aborted transactions with offsets in `from..to`, which must lie below the last stable

@@ -57,6 +57,8 @@ impl Produced {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
     by_id: HashMap<i64, Producer>,
+    /// Open transactions.
+    open_count: usize,
 }
 
 /// Where a producer stopped: what compaction must keep of it.
@@ -134,7 +136,9 @@ impl Producers {
     pub(crate) fn on_marker(&mut self, marker: &Marker, now_ms: i64) -> Option<i64> {
         let producer = self.entry(marker.producer_id, marker.producer_epoch, now_ms);
         producer.coordinator_epoch = marker.coordinator_epoch;
-        producer.open.take()
+        let ended = producer.open.take();
+        self.open_count -= usize::from(ended.is_some());
+        ended
     }
 
     /// The producer, in this epoch, heard of now.
@@ -160,8 +164,10 @@ impl Producers {
         if batch.producer_id < 0 {
             return;
         }
+        let mut opens = false;
         let producer = self.entry(batch.producer_id, batch.producer_epoch, now_ms);
         if batch.is_transactional() {
+            opens = producer.open.is_none();
             producer.open.get_or_insert(batch.base_offset);
         }
         if producer.batches.len() == WINDOW {
@@ -173,6 +179,7 @@ impl Producers {
             base_offset: batch.base_offset,
             lsn,
         });
+        self.open_count += usize::from(opens);
     }
 
     /// Forgets producers that appended nothing since `oldest`; never one whose transaction is open,
@@ -185,6 +192,11 @@ impl Producers {
     /// The open transactions: producer id and first offset.
     pub(crate) fn open(&self) -> impl Iterator<Item = (i64, i64)> {
         self.by_id.iter().filter_map(|(id, producer)| Some((*id, producer.open?)))
+    }
+
+    /// Whether some transaction is open. Asked for each seal, so it does not look through them all.
+    pub(crate) fn any_open(&self) -> bool {
+        self.open_count > 0
     }
 
     /// The first offset of a producer's open transaction.
@@ -209,6 +221,7 @@ impl Producers {
     }
 
     pub(crate) fn insert(&mut self, id: i64, producer: Producer) {
+        self.open_count += usize::from(producer.open.is_some());
         self.by_id.insert(id, producer);
     }
 
