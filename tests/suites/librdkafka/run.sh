@@ -22,6 +22,8 @@ if [ ! -x "$build/tests/test-runner" ]; then
         (cd "$work" && npm pack --silent "$package" >/dev/null && tar -xzf ./*.tgz package/deps/librdkafka)
         mv "$work/package/deps/librdkafka" "$build"
     fi
+    # The transaction tests ask for three replicas, which they do not need: one node of Kafka refuses them, too.
+    sed -i 's/\(create_topic_wait_exists(.*\), 3, 5000)/\1, 1, 5000)/' "$build/tests/0103-transactions.c"
     (cd "$build" && ./configure --disable-sasl --disable-curl && make -j2 libs && make -j2 -C tests test-runner) \
         >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; exit 1; }
 fi
