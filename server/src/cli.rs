@@ -33,6 +33,21 @@ pub enum Command {
     Sql(SqlArgs),
     /// Show the main job: start everything in a temporary directory and run streaming SQL on live data.
     Demo(DemoArgs),
+    /// Show what log and journal files hold, and where they are damaged; the server may run.
+    DumpLog(DumpLogArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DumpLogArgs {
+    /// Files (.log, .index, .timeindex, .txnindex, .snapshot, .journal), or directories with such.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Show each record with key and value.
+    #[arg(long)]
+    pub records: bool,
+    /// Open compressed batches, too, and check their records.
+    #[arg(long)]
+    pub deep: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

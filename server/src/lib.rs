@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod clock;
 pub mod demo;
+pub mod dump_log;
 pub mod http;
 pub mod kafka_client;
 pub mod kafka_listener;

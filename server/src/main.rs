@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use millstream::cli::{Cli, Command};
 use millstream::run::{self, ServerConfig};
-use millstream::{demo, shell};
+use millstream::{demo, dump_log, shell};
 
 // RocksDB's C++ allocates through it too: glibc's allocator fragments badly under it.
 #[global_allocator]
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
                 run::log_to_stderr("info");
                 run::serve(ServerConfig::from_args(args)?).await.map(|()| 0)
             }
+            Command::DumpLog(args) => dump_log::run(&args),
             Command::Sql(args) => shell::run(args).await,
             Command::Demo(args) => {
                 run::log_to_stderr("warn");

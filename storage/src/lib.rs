@@ -6,6 +6,7 @@
 //! - [`journal`] is the one commit point of the node; everything else is derived from it
 //! - [`log`] keeps partitions in Kafka's segment files
 //! - [`topics`] knows Kafka's topic settings
+//! - [`dump`] says what the files hold
 //! - [`disk`] is the only place that touches files
 //! - [`security`] says who may log in and do what
 //! - [`coordinator`] keeps groups, [`transactions`] transactional ids
@@ -15,6 +16,7 @@ pub mod broker;
 pub mod config;
 pub mod coordinator;
 pub mod disk;
+pub mod dump;
 pub mod error;
 pub mod journal;
 pub mod kafka;

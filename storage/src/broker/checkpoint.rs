@@ -69,11 +69,13 @@ impl Broker {
 
     /// Tells the partitions what of them is durable in the segments.
     fn on_checkpoint(&self, snapshot: &Snapshot) {
-        let topics = self.topics.read();
         for state in &snapshot.topics {
-            let Some(topic) = topics.by_id(&state.fact.topic) else { continue };
+            let Some(topic) = self.topic_by_id(state.fact.topic) else { continue };
             for (partition, state) in topic.partitions.iter().zip(&state.partitions) {
                 partition.on_checkpoint(state.end);
+                if let Err(e) = partition.write_producers(&state.producers, state.end) {
+                    tracing::warn!(error = %e, "a producer snapshot for other tools is missing");
+                }
             }
         }
     }

@@ -115,7 +115,7 @@ struct Tail {
 }
 
 /// A good record beyond `position` that knew `lsn` to be durable.
-fn later_witness(bytes: &[u8], position: usize, salt: u64, lsn: u64) -> Option<Frame> {
+pub(crate) fn later_witness(bytes: &[u8], position: usize, salt: u64, lsn: u64) -> Option<Frame> {
     const PAGE: [u8; 4096] = [0; 4096];
     // Files are preallocated: what was never written is zeros, where no frame can begin.
     let unused = bytes.rchunks_exact(PAGE.len()).take_while(|page| **page == PAGE).count();

@@ -15,14 +15,15 @@ mod compaction;
 mod compression;
 pub mod control;
 mod damage;
-mod index;
+pub(crate) mod files;
+pub(crate) mod index;
 mod producers;
 mod records;
 mod retention;
 mod segment;
 #[cfg(test)]
 mod tests;
-mod transactions;
+pub(crate) mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -65,6 +66,8 @@ pub struct Partition {
     dir_dirty: AtomicBool,
     deleted: AtomicBool,
     transactions: Transactions,
+    /// The offset in the name of the newest producer snapshot file; −1: there is none.
+    producers_at: AtomicI64,
     is_damaged: AtomicBool,
     damage: Mutex<Option<Damage>>,
     /// Records below it are durable in the segments: a restart takes them from there.
@@ -105,6 +108,7 @@ impl Partition {
             dir_dirty: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             transactions: Transactions::default(),
+            producers_at: AtomicI64::new(-1),
             is_damaged: AtomicBool::new(false),
             damage: Mutex::default(),
             checkpointed: AtomicI64::new(0),
@@ -176,7 +180,9 @@ impl Partition {
         }
         self.settle_swaps()?;
         let mut kept = Vec::new();
-        for base_offset in self.base_offsets()? {
+        let bases = self.base_offsets()?;
+        self.remove_orphans(&bases)?;
+        for base_offset in bases {
             let interval = config.index_interval_bytes;
             let segment = Segment::open(&self.disk, &self.dir, base_offset, now_ms, interval)?;
             match base_offset < end {
@@ -335,6 +341,9 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Arc<Segment>, Error> {
         let interval = config.index_interval_bytes;
+        if self.segments.read().is_empty() {
+            self.write_leader_epochs(base_offset)?;
+        }
         let segment = Segment::create(&self.disk, &self.dir, base_offset, now_ms, interval)?;
         let segment = Arc::new(segment);
         self.dir_dirty.store(true, Ordering::Release);

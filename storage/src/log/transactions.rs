@@ -28,7 +28,7 @@ use super::segment::{Segment, file_name};
 use crate::disk::Disk;
 use crate::error::Error;
 
-const ENTRY_BYTES: usize = 34;
+pub(crate) const ENTRY_BYTES: usize = 34;
 pub(super) const SUFFIX: &str = "txnindex";
 
 /// A transaction that was aborted, in one partition.
@@ -50,7 +50,7 @@ impl Aborted {
         }
     }
 
-    fn decode(bytes: &[u8]) -> Option<Aborted> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Aborted> {
         let field = |at: usize| Some(i64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         let entry = Aborted {
             producer_id: field(2)?,
