@@ -31,7 +31,8 @@ pub(super) fn dump(
     {
         let fact = Fact::read(&bytes, &frame);
         let kind = frame.kind().map_or_else(|| frame.kind.to_string(), |kind| format!("{kind:?}"));
-        let says = fact.as_ref().map_or_else(|| "not readable".to_owned(), |fact| say(&bytes, fact));
+        let says =
+            fact.as_ref().map_or_else(|| "not readable".to_owned(), |fact| say(&bytes, fact));
         line(&format!(
             "lsn: {} kind: {kind} size: {} durableUpTo: {} position: {position} | {says}",
             frame.lsn,
@@ -87,8 +88,10 @@ fn each_batch(
 /// A record in words.
 fn say(bytes: &[u8], fact: &Fact) -> String {
     let offsets = |range: &std::ops::Range<usize>| -> String {
-        let headers: Vec<_> =
-            batches(&bytes[range.clone()]).map_while(Result::ok).map(|(header, _)| header).collect();
+        let headers: Vec<_> = batches(&bytes[range.clone()])
+            .map_while(Result::ok)
+            .map(|(header, _)| header)
+            .collect();
         match (headers.first(), headers.last()) {
             (Some(first), Some(last)) => format!(
                 "offsets {} to {} in {} batches",

@@ -149,7 +149,9 @@ fn record_line(header: &BatchHeader, batch: &[u8], record: &Record<'_>) -> Strin
     let time = if header.is_log_append_time() { "LogAppendTime" } else { "CreateTime" };
     let sequence = match header.base_sequence {
         none if none < 0 => -1,
-        base => crate::log::batch::sequence_after(base, (record.offset - header.base_offset) as i32),
+        base => {
+            crate::log::batch::sequence_after(base, (record.offset - header.base_offset) as i32)
+        }
     };
     let names: Vec<String> = record.headers().map(|(name, _)| text(name)).collect();
     let mut line = format!(
@@ -163,11 +165,14 @@ fn record_line(header: &BatchHeader, batch: &[u8], record: &Record<'_>) -> Strin
     match Marker::read(batch) {
         Some(marker) => {
             let kind = if marker.commit { "COMMIT" } else { "ABORT" };
-            line += &format!(" endTxnMarker: {kind} coordinatorEpoch: {}", marker.coordinator_epoch);
+            line +=
+                &format!(" endTxnMarker: {kind} coordinatorEpoch: {}", marker.coordinator_epoch);
         }
         None => {
-            let part = |bytes: Option<&[u8]>| bytes.map_or_else(|| "null".to_owned(), text);
-            line += &format!(" key: {} payload: {}", part(record.key), part(record.value));
+            // A null is left out, as there.
+            for (name, part) in [("key", record.key), ("payload", record.value)] {
+                line += &part.map_or_else(String::new, |part| format!(" {name}: {}", text(part)));
+            }
         }
     }
     line

@@ -13,6 +13,8 @@
 mod journal;
 mod log;
 mod side;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
@@ -67,7 +69,8 @@ enum FileKind {
 
 fn kind(name: &str) -> Option<FileKind> {
     // Kafka's passing names keep the kind: `.log.cleaned`, `.log.swap`, `.log.deleted`.
-    let name = [".cleaned", ".swap", ".deleted"].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name);
+    let name =
+        [".cleaned", ".swap", ".deleted"].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name);
     Some(match name.rsplit_once('.')?.1 {
         "log" => FileKind::Log,
         "index" => FileKind::Index,

@@ -26,7 +26,11 @@ fn batches_beside(file: &dyn Source) -> io::Result<Option<HashMap<u64, (i64, i64
     Ok(Some(batches))
 }
 
-pub(super) fn index(base: i64, file: &dyn Source, line: Lines<'_>) -> io::Result<Option<FirstDamage>> {
+pub(super) fn index(
+    base: i64,
+    file: &dyn Source,
+    line: Lines<'_>,
+) -> io::Result<Option<FirstDamage>> {
     let bytes = whole(file)?;
     let batches = batches_beside(file)?;
     let mut damage = None;
@@ -111,17 +115,26 @@ pub(super) fn snapshot(file: &dyn Source, line: Lines<'_>) -> io::Result<Option<
         Err(reason) => Ok(Some(FirstDamage::new(0, reason))),
         Ok(entries) => {
             for e in entries {
-                let open = if e.open < 0 { "None".to_owned() } else { e.open.to_string() };
+                let open = match e.open {
+                    none if none < 0 => "OptionalLong.empty".to_owned(),
+                    open => format!("OptionalLong[{open}]"),
+                };
+                let first = match e.last_sequence {
+                    none if none < 0 => -1,
+                    last => (i64::from(last) - i64::from(e.offset_delta)).rem_euclid(1 << 31),
+                };
                 line(&format!(
                     "producerId: {} producerEpoch: {} coordinatorEpoch: {} currentTxnFirstOffset: {open} \
-                     lastTimestamp: {} lastSequence: {} lastOffset: {} offsetDelta: {}",
+                     lastTimestamp: {} firstSequence: {first} lastSequence: {} lastOffset: {} \
+                     offsetDelta: {} timestamp: {}",
                     e.producer_id,
                     e.epoch,
                     e.coordinator_epoch,
                     e.timestamp,
                     e.last_sequence,
                     e.last_offset,
-                    e.offset_delta
+                    e.offset_delta,
+                    e.timestamp
                 ))?;
             }
             Ok(None)
