@@ -48,23 +48,17 @@ print(*found)
 PY
 }
 
-# Starts a fresh server with the given options and waits until it answers. Besides the plain listener there is one at
-# $sasl (HOST:PORT, SASL_PLAINTEXT) for the user "suite", password "secret"; so rights are checked, and the suite's
-# clients, named or not, are super users, as they are in the setups these suites come from.
+# Starts a fresh server with the given options and waits until it answers.
 start_server() {
-    sasl=
     if [ -n "${MILLSTREAM_BROKER:-}" ]; then
         broker=$MILLSTREAM_BROKER
         return
     fi
     local binary=${MILLSTREAM:-${CARGO_TARGET_DIR:-$suites/../../target}/release/millstream}
-    local kafka http login
-    read -r kafka http login < <(free_ports 3)
-    sasl=127.0.0.1:$login
-    echo suite:secret >"$work/users"
-    "$binary" server --data-dir "$work/data" --kafka "127.0.0.1:$kafka" --http "127.0.0.1:$http" \
-        --kafka-listener "SASL_PLAINTEXT://$sasl" --sasl-user-file "$work/users" \
-        --super-user User:ANONYMOUS --super-user User:suite "$@" >"$work/server.log" 2>&1 &
+    local kafka http
+    read -r kafka http < <(free_ports 2)
+    "$binary" server --data-dir "$work/data" --kafka "127.0.0.1:$kafka" --http "127.0.0.1:$http" "$@" \
+        >"$work/server.log" 2>&1 &
     server=$!
     broker=127.0.0.1:$kafka
     for _ in $(seq 300); do
@@ -75,6 +69,19 @@ start_server() {
     echo "the server does not answer at $broker:" >&2
     tail -n 20 "$work/server.log" >&2
     exit 1
+}
+
+# The same with a second listener at $sasl (HOST:PORT, SASL_PLAINTEXT) for the user "suite", password "secret". With it
+# rights are checked; the suite's clients, named or not, are super users, as in the setups such suites come from.
+sasl=
+start_server_with_login() {
+    if [ -z "${MILLSTREAM_BROKER:-}" ]; then
+        sasl=127.0.0.1:$(free_ports 1)
+        echo suite:secret >"$work/users"
+        set -- --kafka-listener "SASL_PLAINTEXT://$sasl" --sasl-user-file "$work/users" \
+            --super-user User:ANONYMOUS --super-user User:suite "$@"
+    fi
+    start_server "$@"
 }
 
 # Prints the table of "$work/results" (STATUS<TAB>CASE lines) and holds it against RATCHET and EXCLUDED.

@@ -11,7 +11,7 @@ source "$suites/python.sh"
 
 python_with confluent-kafka==2.16.1 pytest==9.0.1 pytest-timeout==2.4.0
 # Members of a group learn of changes by their heartbeats: the more often, the sooner the cases end.
-start_server --default-partitions 4 --kafka-setting group.consumer.heartbeat.interval.ms=500
+start_server_with_login --default-partitions 4 --kafka-setting group.consumer.heartbeat.interval.ms=500
 log=${SUITE_LOG:-$work/log}
 : >"$log"
 touch "$work/all"

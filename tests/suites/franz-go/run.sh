@@ -21,7 +21,7 @@ elif [ ! -x "$binary" ]; then
     (cd "$cache/franz-go-$version" && go test -c -o "$binary" ./pkg/kgo)
 fi
 
-start_server
+start_server_with_login
 if [ -n "$sasl" ]; then export KGO_TEST_SCRAM_SEEDS=$sasl KGO_TEST_SCRAM=suite:secret:512; fi
 export KGO_SEEDS=$broker KGO_TEST_RF=1 KGO_TEST_RECORDS=${KGO_TEST_RECORDS:-50000}
 log=${SUITE_LOG:-$work/log}

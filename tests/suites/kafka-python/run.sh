@@ -39,7 +39,7 @@ PY
 fi
 
 # What the fixtures set in the brokers they start themselves.
-start_server --default-partitions 4 --kafka-setting node.id=0 --kafka-setting group.min.session.timeout.ms=1000
+start_server_with_login --default-partitions 4 --kafka-setting node.id=0 --kafka-setting group.min.session.timeout.ms=1000
 # The fixtures look for a directory of Kafka's scripts even when they start nothing.
 (cd "$work/suite" && KAFKA_VERSION=4.1 KAFKA_URI="kafka://$broker" KAFKA_ROOT="$work/kafka-bin" \
     "$python" -m pytest -q -p no:cacheprovider --timeout=120 --junit-xml="$work/junit.xml" --tb=short --show-capture="${SUITE_CAPTURE:-no}" \

@@ -11,7 +11,7 @@ if [ ! -e "$client/node_modules/kafkajs/package.json" ]; then
     mkdir -p "$client"
     (cd "$client" && npm install --silent --no-audit --no-fund --no-save "kafkajs@$version" >/dev/null)
 fi
-start_server
+start_server_with_login
 # Each case has its own end, but for a client that hangs.
 (cd "$client" && BROKERS=$broker SASL=$sasl KAFKAJS_NO_PARTITIONER_WARNING=1 \
     timeout "${SUITE_TIMEOUT:-300}" node "$suite/cases.mjs" ${1:+"$1"}) >"$work/results" 2>"${SUITE_LOG:-$work/log}" || true

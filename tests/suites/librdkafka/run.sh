@@ -29,7 +29,7 @@ if [ ! -x "$build/tests/test-runner" ]; then
 fi
 
 # About a hundred of the tests count on four partitions in topics that are made by asking for them.
-start_server --default-partitions 4
+start_server_with_login --default-partitions 4
 cat >"$work/test.conf" <<CONF
 bootstrap.servers=$broker
 test.topic.random=true
