@@ -36,7 +36,7 @@ mod wholes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -209,6 +209,8 @@ pub struct Broker {
     published_lsn: AtomicU64,
     journal_bytes: AtomicU64,
     app_low_water: AtomicU64,
+    /// As in [`StorageConfig`], until it is changed.
+    producer_expiry_ms: AtomicI64,
     poisoned: AtomicBool,
     /// The disk is full, and what could not be written: see `room.rs`.
     full: AtomicBool,

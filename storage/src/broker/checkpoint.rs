@@ -86,9 +86,16 @@ impl Broker {
         self.app_low_water.fetch_max(ticket.0, Ordering::AcqRel);
     }
 
+    /// Changes how long an idle producer id is remembered (`producer.id.expiration.ms`); `None`: as
+    /// configured.
+    pub fn set_producer_expiry(&self, ms: Option<i64>) {
+        let ms = ms.unwrap_or(self.config.producer_expiry_ms);
+        self.producer_expiry_ms.store(ms, Ordering::Relaxed);
+    }
+
     /// Deletes what the topics' retention settings allow, and forgets idle producers.
     pub fn enforce_retention(&self, now_ms: i64) -> Result<(), Error> {
-        let oldest = now_ms.saturating_sub(self.config.producer_expiry_ms);
+        let oldest = now_ms.saturating_sub(self.producer_expiry_ms.load(Ordering::Relaxed));
         for topic in self.topics() {
             for partition in topic.partitions.iter() {
                 let start = partition.retention_start(&topic.config, now_ms).unwrap_or_else(|e| {

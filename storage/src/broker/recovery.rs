@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -74,6 +74,7 @@ impl Broker {
             cluster_id: kafka_uuid(snapshot.cluster),
             cluster: snapshot.cluster,
             disk,
+            producer_expiry_ms: AtomicI64::new(config.producer_expiry_ms),
             config,
             wakes,
             app_low_water: AtomicU64::new(snapshot.app_low_water),

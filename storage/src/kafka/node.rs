@@ -184,6 +184,7 @@ impl KafkaNode {
         {
             tracing::warn!(%refused, "defaults of topics that were changed are not in force");
         }
+        broker.set_producer_expiry(configs::broker::producer_expiry_ms(config.node_id, &settings));
         let settings = Mutex::new(settings);
         let mut secret = [0; 32];
         secret[..16].copy_from_slice(ids.fresh().as_bytes());

@@ -146,6 +146,10 @@ fn alter_kept(
         settings.set_resource(kind, name, before);
     }
     settings.ticket = settings.ticket.max(written?);
+    if kind == BROKER {
+        let expiry_ms = broker::producer_expiry_ms(node.config.node_id, &settings);
+        node.broker.set_producer_expiry(expiry_ms);
+    }
     if kind == GROUP {
         node.pace_group(name, &settings.of(kind, name));
     }

@@ -194,6 +194,14 @@ pub(in crate::kafka) fn topic_defaults(node_id: i32, settings: &Settings) -> Map
     defaults
 }
 
+/// How long an idle producer id is remembered, ms, if that was changed while the node ran.
+pub(in crate::kafka) fn producer_expiry_ms(node_id: i32, settings: &Settings) -> Option<i64> {
+    const NAME: &str = "producer.id.expiration.ms";
+    let here = settings.of(BROKER, &node_id.to_string());
+    let value = here.get(NAME).cloned().or_else(|| settings.of(BROKER, "").get(NAME).cloned());
+    value?.parse().ok()
+}
+
 /// What the node was started with, or is by its nature.
 fn given(node: &KafkaNode) -> Map {
     let config = &node.config;
@@ -224,8 +232,10 @@ fn given(node: &KafkaNode) -> Map {
         ("offsets.retention.minutes", (groups.offsets_retention_ms / 60_000).to_string()),
         ("offsets.topic.replication.factor", "1".to_owned()),
         ("process.roles", "broker,controller".to_owned()),
+        ("transaction.max.timeout.ms", config.transactions.timeout_max_ms.to_string()),
         ("transaction.state.log.min.isr", "1".to_owned()),
         ("transaction.state.log.replication.factor", "1".to_owned()),
+        ("transactional.id.expiration.ms", config.transactions.id_expiry_ms.to_string()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

@@ -19,6 +19,8 @@ pub const START_SETTINGS: &[&str] = &[
     "node.id",
     "offset.metadata.max.bytes",
     "offsets.retention.minutes",
+    "transaction.max.timeout.ms",
+    "transactional.id.expiration.ms",
 ];
 
 impl KafkaConfig {
@@ -61,6 +63,12 @@ impl KafkaConfig {
             "offsets.retention.minutes" => {
                 let minutes = value.parse::<i64>().map_err(wrong)?;
                 groups.offsets_retention_ms = minutes.saturating_mul(60_000);
+            }
+            "transaction.max.timeout.ms" => {
+                self.transactions.timeout_max_ms = value.parse().map_err(wrong)?;
+            }
+            "transactional.id.expiration.ms" => {
+                self.transactions.id_expiry_ms = value.parse().map_err(wrong)?;
             }
             _ => {
                 let known = START_SETTINGS.join(", ");

@@ -249,6 +249,35 @@ fn an_idle_producer_goes_on_after_its_state_expired() {
     assert_eq!(client.committed(0), ["a", "b", "c"]);
 }
 
+/// `producer.id.expiration.ms` is in force from the moment it is changed, and after a restart.
+#[test]
+fn the_expiry_of_producers_can_be_changed() {
+    let disk = Arc::new(MemDisk::new());
+    let mut client = Client::on(disk.clone());
+    client.create("t", 3, &[("retention.ms", "-1")]);
+    let mut tx = ready(&mut client, "tx", true);
+    client.write(&mut tx, 0, &["a"]);
+    client.end(&mut tx, true);
+    let mut change = incremental_alter_configs_request::AlterableConfig::default();
+    change.name = "producer.id.expiration.ms".into();
+    change.value = Some("5000".into());
+    let mut resource = incremental_alter_configs_request::AlterConfigsResource::default();
+    resource.resource_type = 4;
+    resource.configs = vec![change];
+    let mut request = IncrementalAlterConfigsRequest::default();
+    request.resources = vec![resource];
+    let answer = client.ask(1, &request);
+    assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+    let after = Client::on(Arc::new(disk.kill()));
+    for client in [client, after] {
+        let at = client.place(0);
+        client.node.broker.enforce_retention(client.now_ms + 4000).unwrap();
+        assert_eq!(client.node.broker.producers(at).unwrap().len(), 1);
+        client.node.broker.enforce_retention(client.now_ms + 6000).unwrap();
+        assert_eq!(client.node.broker.producers(at).unwrap().len(), 0);
+    }
+}
+
 /// Redpanda CORE-16998, CORE-17000: an offset held by an open transaction was expired, and what was
 /// committed later depended on when its transaction ended, so a replay came out differently.
 #[test]
