@@ -7,12 +7,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use millstream_storage::kafka::KafkaConfig;
 
 use crate::listeners::{Advertised, ListenerSpec};
+use crate::tools::args::{ConsumeArgs, GroupsArgs, ProduceArgs, TopicsArgs};
 
 const AFTER_HELP: &str = "\
 Try it:
   millstream demo                       see it work: live payments, SQL, changing results
   millstream server                     start the log and SQL on this machine
   millstream sql                        a SQL shell on the running server
+  millstream topics list                and produce, consume, groups: the log without Kafka's tools
   kcat -b 127.0.0.1:9092 -L             any Kafka client works unmodified
 
 Docs: README.md and ARCHITECTURE.md in the source tree.";
@@ -33,6 +35,14 @@ pub enum Command {
     Sql(SqlArgs),
     /// Show the main job: start everything in a temporary directory and run streaming SQL on live data.
     Demo(DemoArgs),
+    /// List, describe, create, alter and delete topics.
+    Topics(TopicsArgs),
+    /// Make records of the lines of standard input or a file.
+    Produce(ProduceArgs),
+    /// Print the records of a topic.
+    Consume(ConsumeArgs),
+    /// List, describe and delete consumer groups, and change their offsets.
+    Groups(GroupsArgs),
     /// Show what log and journal files hold, and where they are damaged; the server may run.
     DumpLog(DumpLogArgs),
 }

@@ -16,3 +16,4 @@ pub mod run;
 pub mod security;
 pub mod shell;
 pub mod tls;
+pub mod tools;

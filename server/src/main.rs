@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use millstream::cli::{Cli, Command};
 use millstream::run::{self, ServerConfig};
-use millstream::{demo, dump_log, shell};
+use millstream::tools::args::Tool;
+use millstream::{demo, dump_log, shell, tools};
 
 // RocksDB's C++ allocates through it too: glibc's allocator fragments badly under it.
 #[global_allocator]
@@ -32,6 +33,10 @@ fn main() -> ExitCode {
                 run::log_to_stderr("warn");
                 demo::run(args).await
             }
+            Command::Topics(args) => tools::run(Tool::Topics(args)).await,
+            Command::Produce(args) => tools::run(Tool::Produce(args)).await,
+            Command::Consume(args) => tools::run(Tool::Consume(args)).await,
+            Command::Groups(args) => tools::run(Tool::Groups(args)).await,
         }
     });
     // A thread of the blocking pool may still wait for a socket; nothing durable depends on it.

@@ -3,28 +3,30 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use millstream_storage::log::batch::batches;
 use millstream_storage::log::batch::{RecordIter, records};
 use serde_json::Value;
 
+use super::TIMEOUT;
 use super::load::Account;
 use crate::kafka_client::KafkaClient;
 
+/// Asked of a partition at once.
+const FETCH_BYTES: i32 = 16 << 20;
 /// The most that one batch may grow to when decompressed.
 const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// Everything visible in a topic: key bytes and JSON value (`None` for a tombstone).
 pub(super) fn read_topic(kafka: SocketAddr, topic: &str) -> io::Result<Vec<(Vec<u8>, Option<Value>)>> {
-    let mut client = KafkaClient::connect(kafka, "millstream-demo-check")?;
+    let mut client = KafkaClient::connect(kafka, TIMEOUT)?.named("millstream-demo-check");
     let mut out = Vec::new();
     for partition in 0..client.partitions(topic)?.unwrap_or(0) {
         let partition = i32::try_from(partition).map_err(io::Error::other)?;
         let end = client.end_offset(topic, partition)?;
         let mut offset = 0;
         while offset < end {
-            let fetched = client.fetch(topic, partition, offset, Duration::from_millis(500))?;
+            let fetched = client.fetch(topic, partition, offset, FETCH_BYTES, 500)?;
             let start = offset;
             for batch in batches(&fetched.records) {
                 let (header, bytes) = batch.map_err(|e| io::Error::other(e.to_string()))?;

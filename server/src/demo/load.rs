@@ -17,6 +17,7 @@ use millstream_storage::log::batch::Codec;
 use parking_lot::Mutex;
 use serde_json::json;
 
+use super::TIMEOUT;
 use crate::kafka_client::KafkaClient;
 
 pub(super) const PARTITIONS: i32 = 2;
@@ -82,7 +83,8 @@ impl Producer {
         }
         *sequence += i32::try_from(records.len()).map_err(io::Error::other)?;
         let batch: Bytes = batch.build().map_err(|e| io::Error::other(e.to_string()))?;
-        self.client.produce(topic, partition, batch).map(|_| ())
+        self.client.produce(topic, partition, batch)?;
+        Ok(())
     }
 }
 
@@ -96,8 +98,8 @@ pub(super) fn produce(
     account: &Arc<Mutex<Account>>,
     stop: &AtomicBool,
 ) -> io::Result<()> {
-    let mut client = KafkaClient::connect(kafka, "millstream-demo")?;
-    let id = client.init_producer_id()?;
+    let mut client = KafkaClient::connect(kafka, TIMEOUT)?.named("millstream-demo");
+    let id = client.init_producer()?;
     let mut producer = Producer { client, id, sequences: BTreeMap::new() };
     let seed = u64::from_ne_bytes(clock().to_ne_bytes()) | 1;
     let mut dice = Dice(seed);

@@ -26,6 +26,8 @@ use crate::security::Security;
 use crate::shell::SqlClient;
 use load::Account;
 
+/// How long the node may take for an answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the results may take to catch up after the last record.
 const CATCH_UP: Duration = Duration::from_secs(20);
 
@@ -141,10 +143,11 @@ Go on by hand (each in its own terminal):
 
 async fn create_topics(kafka: SocketAddr) -> io::Result<()> {
     tokio::task::spawn_blocking(move || {
-        let mut client = KafkaClient::connect(kafka, "millstream-demo")?;
+        let mut client = KafkaClient::connect(kafka, TIMEOUT)?.named("millstream-demo");
         client.create_topic("payments", load::PARTITIONS)?;
         client.create_topic("orders", load::PARTITIONS)?;
-        client.create_topic("customers", load::PARTITIONS)
+        client.create_topic("customers", load::PARTITIONS)?;
+        Ok(())
     })
     .await
     .map_err(io::Error::other)?

@@ -28,6 +28,7 @@ pub(in crate::kafka) fn handle(
     let mut response = AlterClientQuotasResponse::default();
     for asked in &request.entries {
         let mut answer = EntryData::default();
+        answer.error_message = None;
         for part in &asked.entity {
             let mut told = EntityData::default();
             told.entity_type = part.entity_type.clone();

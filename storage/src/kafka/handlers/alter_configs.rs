@@ -35,6 +35,7 @@ pub(in crate::kafka) fn handle(
             _ => Err(twice()),
         };
         let mut answer = AlterConfigsResourceResponse::default();
+        answer.error_message = None;
         answer.resource_type = kind;
         answer.resource_name = resource.resource_name.clone();
         match done {

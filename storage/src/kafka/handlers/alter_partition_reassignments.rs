@@ -20,6 +20,7 @@ pub(in crate::kafka) fn handle(
     request: AlterPartitionReassignmentsRequest,
 ) -> Step<AlterPartitionReassignmentsResponse> {
     let mut response = AlterPartitionReassignmentsResponse::default();
+    response.error_message = None;
     response.allow_replication_factor_change = request.allow_replication_factor_change;
     if let Err(code) = check_cluster(call, Operation::Alter) {
         response.error_code = code.code();
@@ -30,6 +31,7 @@ pub(in crate::kafka) fn handle(
         answer.name = asked.name.clone();
         for partition in &asked.partitions {
             let mut placed = ReassignablePartitionResponse::default();
+            placed.error_message = None;
             placed.partition_index = partition.partition_index;
             if let Err(refused) = place(call, &asked.name, partition) {
                 placed.error_code = refused.code.code();

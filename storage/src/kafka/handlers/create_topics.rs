@@ -153,6 +153,7 @@ fn respond(
 ) -> CreatableTopicResult {
     let mut answer = CreatableTopicResult::default();
     answer.name = asked.name.clone();
+    answer.error_message = None;
     answer.num_partitions = -1;
     answer.replication_factor = -1;
     answer.configs = Some(Vec::new());

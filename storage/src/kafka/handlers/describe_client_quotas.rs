@@ -21,6 +21,7 @@ pub(in crate::kafka) fn handle(
     request: DescribeClientQuotasRequest,
 ) -> Step<DescribeClientQuotasResponse> {
     let mut response = DescribeClientQuotasResponse::default();
+    response.error_message = None;
     let allowed = check_cluster(call, Operation::DescribeConfigs).map_err(Refused::from);
     if let Err(refused) = allowed.and_then(|()| check(&request.components)) {
         response.error_code = refused.code.code();

@@ -25,6 +25,7 @@ pub(in crate::kafka) fn handle(
     let settings = call.node.settings.lock();
     for resource in &request.resources {
         let mut result = DescribeConfigsResult::default();
+        result.error_message = None;
         result.resource_type = resource.resource_type;
         result.resource_name = resource.resource_name.clone();
         match describe(call, &settings, resource) {
@@ -85,6 +86,7 @@ fn tell(one: Described, request: &DescribeConfigsRequest) -> DescribeConfigsReso
     told.is_sensitive = one.is_sensitive;
     told.config_source = one.source;
     told.config_type = one.kind as i8;
+    told.documentation = None;
     if request.include_documentation {
         told.documentation = Some(text(one.doc));
     }

@@ -29,6 +29,7 @@ pub(in crate::kafka) fn handle(
             _ => Err(twice()),
         };
         let mut answer = AlterConfigsResourceResponse::default();
+        answer.error_message = None;
         answer.resource_type = resource.resource_type;
         answer.resource_name = resource.resource_name.clone();
         match done {

@@ -30,13 +30,15 @@ enum Moment {
 }
 
 impl Moment {
-    fn of(timestamp: i64) -> Result<Self, ErrorCode> {
+    /// Each has a version it began with.
+    fn of(timestamp: i64, version: i16) -> Result<Self, ErrorCode> {
         Ok(match timestamp {
             -1 => Self::End,
+            -2 => Self::Start,
+            -3 if version >= 7 => Self::Greatest,
             // All of the log is local.
-            -2 | -4 => Self::Start,
-            -3 => Self::Greatest,
-            -5 => Self::Remote,
+            -4 if version >= 8 => Self::Start,
+            -5 if version >= 9 => Self::Remote,
             timestamp if timestamp >= 0 => Self::At(timestamp),
             _ => return Err(ErrorCode::UnsupportedVersion),
         })
@@ -47,7 +49,6 @@ pub(in crate::kafka) fn handle(
     call: &Call<'_>,
     request: ListOffsetsRequest,
 ) -> Step<ListOffsetsResponse> {
-    let broker = &call.node.broker;
     let isolation = match request.isolation_level {
         1 => Isolation::ReadCommitted,
         _ => Isolation::ReadUncommitted,
@@ -59,7 +60,7 @@ pub(in crate::kafka) fn handle(
         answer.name = asked.name.clone();
         for asked in &asked.partitions {
             let found = topic.as_deref().map_err(|code| *code);
-            let found = found.and_then(|topic| find(broker, topic, isolation, asked));
+            let found = found.and_then(|topic| find(call, topic, isolation, asked));
             answer.partitions.push(respond(call.version(), asked.partition_index, found));
         }
         response.topics.push(answer);
@@ -68,15 +69,16 @@ pub(in crate::kafka) fn handle(
 }
 
 fn find(
-    broker: &Broker,
+    call: &Call<'_>,
     topic: &Topic,
     isolation: Isolation,
     asked: &ListOffsetsPartition,
 ) -> Result<Option<Found>, ErrorCode> {
+    let broker = &call.node.broker;
     let at = partition_of(topic, asked.partition_index)?;
     check_leader_epoch(asked.current_leader_epoch)?;
     let place = |offset| Some(Found { offset, timestamp: NO_TIMESTAMP });
-    Ok(match Moment::of(asked.timestamp)? {
+    Ok(match Moment::of(asked.timestamp, call.version())? {
         Moment::Start => place(broker.log_start(at)?),
         Moment::End => place(match isolation {
             Isolation::ReadUncommitted => broker.high_watermark(at)?,

@@ -11,6 +11,7 @@ pub(in crate::kafka) fn handle(
     _request: ListPartitionReassignmentsRequest,
 ) -> Step<ListPartitionReassignmentsResponse> {
     let mut response = ListPartitionReassignmentsResponse::default();
+    response.error_message = None;
     response.error_code = code_of(check_cluster(call, Operation::Describe));
     Step::Now(response)
 }

@@ -20,6 +20,7 @@ pub(in crate::kafka) fn handle(
     request: UpdateFeaturesRequest,
 ) -> Step<UpdateFeaturesResponse> {
     let mut response = UpdateFeaturesResponse::default();
+    response.error_message = None;
     if let Err(code) = check_cluster(call, Operation::Alter) {
         response.error_code = code.code();
         return Step::Now(response);
@@ -28,6 +29,7 @@ pub(in crate::kafka) fn handle(
         let Err(refused) = check(update) else {
             if call.version() <= 1 {
                 let mut done = UpdatableFeatureResult::default();
+                done.error_message = None;
                 done.feature = update.feature.clone();
                 response.results.push(done);
             }

@@ -9,6 +9,7 @@ mod groups;
 mod hostile;
 mod login;
 mod transactions;
+mod traps;
 mod versions;
 
 use std::sync::Arc;
