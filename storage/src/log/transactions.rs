@@ -265,28 +265,37 @@ fn entries(bytes: &[u8], within: std::ops::Range<i64>) -> Option<Vec<Aborted>> {
     Some(all)
 }
 
-/// Finds the aborted transactions below `end` in the segments themselves.
+/// Finds the aborted transactions below `end` in the segments themselves. What lies behind damage is
+/// not found: a read meets the damage first.
 fn rebuild(segments: &[Arc<Segment>], end: i64) -> Result<Vec<Aborted>, Error> {
     let replayed = Transactions::default();
     for segment in segments {
-        let mut found = Vec::new();
-        segment.scan(0, |placed| {
-            if placed.header.is_transactional() && placed.header.base_offset < end {
-                found.push(placed);
-            }
-            true
-        })?;
-        for placed in found {
-            let marker = match placed.header.is_control() {
-                true => Marker::read(&segment.read(placed.position, placed.header.total_bytes)?),
-                false => None,
-            };
-            if marker.is_some() || !placed.header.is_control() {
-                replayed.on_publish(&placed.header, marker.as_ref());
-            }
+        match replay_segment(segment, end, &replayed) {
+            Err(Error::Corrupt { .. }) | Ok(()) => {}
+            Err(e) => return Err(e),
         }
     }
     Ok(replayed.state.into_inner().aborted)
+}
+
+fn replay_segment(segment: &Segment, end: i64, replayed: &Transactions) -> Result<(), Error> {
+    let mut found = Vec::new();
+    let scanned = segment.scan(0, |placed| {
+        if placed.header.is_transactional() && placed.header.base_offset < end {
+            found.push(placed);
+        }
+        true
+    });
+    for placed in found {
+        let marker = match placed.header.is_control() {
+            true => Marker::read(&segment.read(placed.position, placed.header.total_bytes)?),
+            false => None,
+        };
+        if marker.is_some() || !placed.header.is_control() {
+            replayed.on_publish(&placed.header, marker.as_ref());
+        }
+    }
+    scanned
 }
 
 #[cfg(test)]
