@@ -44,7 +44,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::config::{Durability, StorageConfig};
-use crate::disk::{DirLock, Disk};
+use crate::disk::{DirLock, Disk, Space};
 use crate::error::{Error, ErrorCode};
 use crate::journal::Journal;
 use crate::journal::record::Group;
@@ -306,6 +306,11 @@ impl Broker {
     /// Where the segments are, as people know it.
     pub fn log_dir(&self) -> String {
         format!("{}/{}", self.disk.name().trim_end_matches('/'), crate::log::LOG_DIR)
+    }
+
+    /// The volume under the data directory, if it can tell.
+    pub fn space(&self) -> Option<Space> {
+        self.disk.space()
     }
 
     /// What this node was started with.

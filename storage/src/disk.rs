@@ -40,8 +40,19 @@ pub trait Disk: Send + Sync {
     fn name(&self) -> String {
         "/".to_owned()
     }
+    /// How large the volume is and how much of it is left for us, in bytes, if it can tell.
+    fn space(&self) -> Option<Space> {
+        None
+    }
     /// Takes the data directory for this process until the guard is dropped.
     fn lock(&self) -> Result<Box<dyn DirLock>, Error>;
+}
+
+/// The volume under a data directory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    pub usable: u64,
 }
 
 /// Holds the data directory while it lives.
@@ -92,6 +103,14 @@ impl Disk for RealDisk {
     fn name(&self) -> String {
         let path = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
         path.to_string_lossy().into_owned()
+    }
+
+    fn space(&self) -> Option<Space> {
+        let volume = rustix::fs::statvfs(&self.root).ok()?;
+        Some(Space {
+            total: volume.f_blocks.saturating_mul(volume.f_frsize),
+            usable: volume.f_bavail.saturating_mul(volume.f_frsize),
+        })
     }
 
     fn open(&self, path: &str, create: bool) -> io::Result<Arc<dyn DiskFile>> {

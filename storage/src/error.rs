@@ -170,6 +170,7 @@ pub enum ErrorCode {
     SaslAuthenticationFailed = 58,
     UnknownProducerId = 59,
     DelegationTokenAuthDisabled = 61,
+    DelegationTokenRequestNotAllowed = 64,
     NonEmptyGroup = 68,
     GroupIdNotFound = 69,
     FetchSessionIdNotFound = 70,

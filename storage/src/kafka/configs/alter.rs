@@ -204,7 +204,13 @@ fn check_values<'a>(
                 continue;
             }
         };
-        let invalid = |message| Refused::new(ErrorCode::InvalidConfig, message);
+        // As Kafka, whose checks of the two are not of one mind.
+        let code = if kind == CLIENT_METRICS {
+            ErrorCode::InvalidRequest
+        } else {
+            ErrorCode::InvalidConfig
+        };
+        let invalid = |message| Refused::new(code, message);
         let known = table.iter().find(|known| known.name == name);
         let known = known.ok_or_else(|| invalid(format!("Unknown {what} config name: {name}")))?;
         known.check(value).map_err(invalid)?;

@@ -26,6 +26,10 @@ pub(in crate::kafka) fn handle(
             result.partition_index = asked.partition_index;
             result.low_watermark = -1;
             let deleted = topic.as_deref().map_err(|code| *code).and_then(|topic| {
+                // Of a compacted topic only what retention may delete as well.
+                if topic.config.cleanup_compact && !topic.config.cleanup_delete {
+                    return Err(ErrorCode::PolicyViolation);
+                }
                 broker.delete_records(partition_of(topic, asked.partition_index)?, asked.offset)
             });
             match deleted {

@@ -3,7 +3,7 @@
 //! Versions
 //! - 2 is the first flexible version
 //! - 3 adds an error code for the whole response
-//! - 4 adds the volume's size, told as unknown (-1)
+//! - 4 adds the volume's size and what is left of it
 //!
 //! There is one directory. Topics and partitions that are not there are left out, as in Kafka.
 
@@ -14,7 +14,7 @@ use kafka_wire::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 
 use super::*;
 
-/// The size of the volume is not known.
+/// What is told when the volume cannot say.
 const UNKNOWN_BYTES: i64 = -1;
 
 pub(in crate::kafka) fn handle(
@@ -31,8 +31,10 @@ pub(in crate::kafka) fn handle(
     let broker = &call.node.broker;
     let mut dir = DescribeLogDirsResult::default();
     dir.log_dir = text(&broker.log_dir());
-    dir.total_bytes = UNKNOWN_BYTES;
-    dir.usable_bytes = UNKNOWN_BYTES;
+    let space = broker.space();
+    let told = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    dir.total_bytes = space.map_or(UNKNOWN_BYTES, |space| told(space.total));
+    dir.usable_bytes = space.map_or(UNKNOWN_BYTES, |space| told(space.usable));
     dir.topics = match &request.topics {
         None => broker.topics().iter().map(|topic| describe(call, topic, None)).collect(),
         Some(asked) => asked

@@ -32,7 +32,6 @@ use crate::transactions::By;
 
 pub(in crate::kafka) const KEY: i16 = 0;
 
-const ACKS_ALL: i16 = -1;
 /// Records named in the answer to a refused batch: a few bytes can hold a great many.
 const NAMED_MAX: usize = 10_000;
 
@@ -144,11 +143,8 @@ fn append(
     part: &PartitionProduceData,
 ) -> Result<Appended, Refused> {
     match request.acks {
-        ACKS_ALL if topic.config.min_insync_replicas > 1 => {
-            let wanted = topic.config.min_insync_replicas;
-            let message = format!("min.insync.replicas is {wanted}, and this node is the only one");
-            return Err(Refused::new(ErrorCode::NotEnoughReplicas, message));
-        }
+        // `min.insync.replicas` counts at most the replicas there are: here always one
+        // (`Partition.effectiveMinIsr` of Kafka).
         -1..=1 => {}
         acks => {
             let message = format!("acks is {acks}; it must be -1, 0 or 1");
