@@ -73,7 +73,8 @@ public final class StreamsApp {
           .groupByKey()
           .windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofSeconds(10)))
           .aggregate(() -> "0", (key, value, sum) -> "" + (Long.parseLong(sum) + Long.parseLong(value)),
-            Materialized.as(Stores.persistentWindowStore("sums", Duration.ofMinutes(10), Duration.ofSeconds(10), false)))
+            Materialized.<String, String>as(Stores.persistentWindowStore("sums", Duration.ofMinutes(10), Duration.ofSeconds(10), false))
+              .withKeySerde(Serdes.String()).withValueSerde(Serdes.String()))
           .suppress(Suppressed.untilWindowCloses(Suppressed.BufferConfig.unbounded()))
           .toStream((window, sum) -> window.key() + "@" + window.window().start())
           .to(prefix + "-sums");
