@@ -13,7 +13,7 @@ use millstream_engine::rows::Headers;
 use millstream_storage::log::batch::{self, BatchError, BatchHeader, Codec, RecordIter};
 
 /// Bytes that one compressed batch may take uncompressed.
-const UNCOMPRESSED_MAX: usize = 128 << 20;
+const UNCOMPRESSED_MAX: usize = millstream_storage::log::DECOMPRESSED_MAX;
 
 /// Marks batches that this engine sealed: the producer id is `OWN_MARK - epoch`. Ids below −1 mean
 /// nothing to Kafka's clients (they test for a producer by `id > -1`) and no client can append them,

@@ -189,7 +189,9 @@ impl Server {
                     hello = timeout(self.admission.limits.patience, tls.accept(socket)) => hello,
                 };
                 let stream = hello
-                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake in time"))?
+                    .map_err(|_| {
+                        io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake in time")
+                    })?
                     .map_err(|e| io::Error::new(e.kind(), format!("TLS handshake: {e}")))?;
                 Stream::Tls(Box::new(stream))
             }

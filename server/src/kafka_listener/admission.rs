@@ -39,8 +39,8 @@ pub struct Limits {
     pub queued_bytes_max: usize,
     /// A connection that says nothing for so long is closed (Kafka: `connections.max.idle.ms`).
     pub idle: Duration,
-    /// TLS and SASL each have to be done by then, and a request that began to arrive; see
-    /// [`Limits::transfer_time`].
+    /// TLS and SASL each have to be done by then; a request that began to arrive, and a reader of
+    /// answers, get a few times as much.
     pub patience: Duration,
 }
 
@@ -59,12 +59,12 @@ impl Default for Limits {
 
 /// A peer that is slower than this, in bytes a second, is taken for one that holds memory for its
 /// own sake.
-const SLOWEST: u64 = 64 << 10;
+const SLOWEST: u64 = 256 << 10;
 
 impl Limits {
-    /// How long so many bytes may take on the wire.
+    /// How long so many bytes may take on the wire, at the slowest.
     pub(super) fn transfer_time(&self, bytes: usize) -> Duration {
-        self.patience * 3 + Duration::from_secs(bytes as u64 / SLOWEST)
+        Duration::from_secs(bytes as u64 / SLOWEST)
     }
 }
 
@@ -150,8 +150,7 @@ mod tests {
 
     #[test]
     fn connections_are_counted_in_all_and_per_address() {
-        let limits =
-            Limits { connections_max: 3, connections_per_ip_max: 2, ..Limits::default() };
+        let limits = Limits { connections_max: 3, connections_per_ip_max: 2, ..Limits::default() };
         let admission = Admission::new(limits);
         let [a, b] = [IpAddr::from([1, 1, 1, 1]), IpAddr::from([2, 2, 2, 2])];
         let first = admission.enter(a);

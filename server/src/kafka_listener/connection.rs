@@ -37,9 +37,18 @@ use crate::tls::Stream;
 /// Answers a connection may have waiting for the disk before its next request is looked at.
 const PIPELINE_MAX: usize = 32;
 
+/// Answers that are ready are written before more requests are taken, if they have so many bytes.
+const READY_BYTES_MAX: usize = 256 << 10;
+
 /// While nothing may be taken from the socket, only so much of it is read: enough to notice that the
 /// peer has gone.
 const LOOKAHEAD: usize = 8 << 10;
+
+/// Above it a frame has to come quickly: it holds up others' requests, in bytes.
+const LARGE: usize = 4 << 20;
+
+/// Where the key of a frame's request ends.
+const KEY_END: usize = 6;
 
 /// After a stop is asked for, answers that wait for the disk get so long.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -67,8 +76,8 @@ pub(super) struct Connection {
     /// The leave for the frame that is arriving, or the wait for it.
     permit: Option<Permit>,
     admitting: Option<Admitting>,
-    /// When the frame that is arriving has to be there.
-    frame_by: Option<Instant>,
+    /// Since when a frame is arriving, and by when it has to be there.
+    frame_since: Option<(Instant, Instant)>,
     login_by: Instant,
     /// A login failed: the answer to it, and after how long it goes out. Nothing else is done.
     last: Option<(Bytes, Duration)>,
@@ -93,7 +102,7 @@ impl Connection {
             slots: VecDeque::new(),
             permit: None,
             admitting: None,
-            frame_by: None,
+            frame_since: None,
             login_by,
             last: None,
         }
@@ -212,35 +221,64 @@ impl Connection {
     }
 
     fn may_take(&self) -> bool {
-        self.last.is_none() && self.slots.len() < PIPELINE_MAX && self.only_disk_is_missing()
+        self.last.is_none()
+            && self.slots.len() < PIPELINE_MAX
+            && self.only_disk_is_missing()
+            && self.ready_bytes() < READY_BYTES_MAX
+    }
+
+    fn ready_bytes(&self) -> usize {
+        let bytes = |slot: &Slot| match slot {
+            Slot::Ready(answer) => answer.len(),
+            Slot::Wait { .. } => 0,
+        };
+        self.slots.iter().map(bytes).sum()
     }
 
     /// Whether to read, with room in the input for what may come. Asks for the leave that a larger
     /// frame needs.
     fn wants_input(&mut self) -> io::Result<bool> {
         if self.last.is_some() || (!self.may_take() && self.input.len() >= LOOKAHEAD) {
-            self.frame_by = None;
+            self.frame_since = None;
             return Ok(false);
         }
         let len = self.frame_len()?.unwrap_or(0);
+        // With the key of the request at hand it is known whether it may be so long at all.
+        if len > SMALL && self.input.len() < KEY_END {
+            self.input.reserve(KEY_END);
+            self.expect_frame(0);
+            return Ok(true);
+        }
         if len > SMALL && self.permit.is_none() {
             if self.admitting.is_none() {
                 self.admitting = Some(self.admission.admit(len));
             }
-            // One look at the future, so that an empty queue costs no turn of the loop.
-            self.frame_by = None;
+            // It waits for us now, not we for it.
+            self.frame_since = None;
             return Ok(false);
         }
         let missing = (4 + len).saturating_sub(self.input.len());
         if self.input.capacity() - self.input.len() < missing.min(4096).max(1) {
-            self.input.reserve(missing.min(self.input.len()).max(SMALL));
+            // At once, so that it is never copied; pages are taken as bytes arrive.
+            self.input.reserve(missing.max(SMALL));
         }
-        if self.input.is_empty() {
-            self.frame_by = None;
-        } else if self.frame_by.is_none() && self.may_take() {
-            self.frame_by = Some(Instant::now() + self.admission.limits.transfer_time(len));
+        match self.input.is_empty() {
+            true => self.frame_since = None,
+            false => self.expect_frame(len),
         }
         Ok(true)
+    }
+
+    /// A frame of `len` bytes is arriving. By when it has to be there grows with what has arrived:
+    /// whoever announces much and sends nothing does not hold memory for long.
+    fn expect_frame(&mut self, len: usize) {
+        let limits = &self.admission.limits;
+        let grace = if len > LARGE { limits.patience } else { limits.patience * 3 };
+        let (since, by) = self.frame_since.get_or_insert_with(|| {
+            let now = Instant::now();
+            (now, now)
+        });
+        *by = *since + grace + limits.transfer_time(self.input.len());
     }
 
     /// Looks at the waiting requests again.
@@ -271,7 +309,8 @@ impl Connection {
         let mut wrote = false;
         while let Some(Slot::Ready(_)) = self.slots.front() {
             let Some(Slot::Ready(answer)) = self.slots.pop_front() else { break };
-            let time = self.admission.limits.transfer_time(answer.len());
+            let limits = &self.admission.limits;
+            let time = limits.patience * 3 + limits.transfer_time(answer.len());
             timeout(time, self.socket.write_all(&answer)).await.map_err(|_| too_slow())??;
             wrote = true;
         }
@@ -324,8 +363,8 @@ impl Connection {
         if self.session.is_logging_in() {
             end = end.min(self.login_by);
         }
-        match self.frame_by {
-            Some(frame_by) if wants_input => end.min(frame_by),
+        match self.frame_since {
+            Some((_, frame_by)) if wants_input => end.min(frame_by),
             _ => end,
         }
     }
@@ -333,7 +372,7 @@ impl Connection {
     fn give_up(&self, end: Instant) -> io::Result<()> {
         let reason = if self.session.is_logging_in() && end == self.login_by {
             "it did not log in in time"
-        } else if self.frame_by == Some(end) {
+        } else if self.frame_since.is_some_and(|(_, by)| by == end) {
             "a request began and did not end in time"
         } else {
             return Ok(());
@@ -347,6 +386,14 @@ impl Connection {
         let max = self.admission.limits.request_bytes_max.min(self.session.frame_max());
         let announced = i32::from_be_bytes(*prefix);
         let len = usize::try_from(announced).ok().filter(|len| *len <= max);
+        if let (Some(len), Some(key)) = (len, self.input.get(4..KEY_END))
+            && !kafka::may_have_length(i16::from_be_bytes([key[0], key[1]]), len)
+            && !self.session.is_logging_in()
+        {
+            let message =
+                format!("a request that carries no records is announced with {len} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
         len.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, misfit(*prefix)))
     }
 
@@ -361,7 +408,7 @@ impl Connection {
         };
         self.input.advance(4);
         let frame = self.input.split_to(len).freeze();
-        self.frame_by = None;
+        self.frame_since = None;
         if self.input.is_empty() && len > SMALL {
             // The memory of a large frame goes with it.
             self.input = BytesMut::new();

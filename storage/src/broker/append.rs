@@ -22,7 +22,7 @@ use crate::topics::{Topic, TopicConfig};
 /// There is one leader and it never changes.
 const LEADER_EPOCH: i32 = 0;
 /// Memory for looking into a batch of a compacted topic.
-const DECOMPRESSED_MAX: usize = 64 << 20;
+const DECOMPRESSED_MAX: usize = crate::log::DECOMPRESSED_MAX;
 
 impl Broker {
     /// Takes a client's record batch: exactly one, of format v2. Checks length, CRC, producer

@@ -253,6 +253,11 @@ fn dispatch(call: &Call<'_>, body: Bytes) -> Result<Outcome, FrameError> {
     }
 }
 
+/// Whether a request with this key may have so many bytes: known before they are received.
+pub fn may_have_length(key: i16, len: usize) -> bool {
+    key == produce::KEY || len <= wire::CONTROL_FRAME_MAX
+}
+
 /// Large requests are for records. Anything else in them is refused before it costs memory.
 fn check_size(header: &Header, body: &Bytes) -> Result<(), FrameError> {
     let Header { key, version, .. } = *header;

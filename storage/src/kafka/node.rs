@@ -38,7 +38,7 @@ pub struct KafkaConfig {
     /// may exceed it.
     pub fetch_bytes_max: usize,
     /// Bytes of all answers that are made and not yet taken by their clients. As it fills up,
-    /// fetches bring less; the first batch of each is always given.
+    /// fetches bring less, in the end nothing: their clients ask again.
     pub answer_bytes_max: usize,
     pub groups: GroupConfig,
     /// Who may log in and do what.
@@ -218,11 +218,12 @@ impl KafkaNode {
     }
 
     /// How many bytes of records one Fetch may bring now: a part of what is left for answers, so
-    /// that many fetches at once stay within it.
-    pub(super) fn fetch_room(&self) -> usize {
+    /// that many fetches at once stay within it. `None`: nothing is left, and not even the first
+    /// batch may be brought.
+    pub(super) fn fetch_room(&self) -> Option<usize> {
         let held = self.answers.load(Ordering::Relaxed);
-        let left = self.config.answer_bytes_max.saturating_sub(held);
-        self.config.fetch_bytes_max.min(left / 2)
+        let left = self.config.answer_bytes_max.checked_sub(held)?;
+        Some(self.config.fetch_bytes_max.min(left / 8))
     }
 
     /// Who may log in and do what.

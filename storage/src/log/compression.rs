@@ -66,8 +66,8 @@ pub fn decompress<'a>(
         Codec::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(body)
                 .map_err(|_| BatchError::Compressed)?;
-            // The window is memory too: 128 MiB at most is what zstd itself takes by default.
-            decoder.window_log_max(27).map_err(|_| BatchError::Compressed)?;
+            // The window is memory too: 32 MiB is what level 20 takes at most.
+            decoder.window_log_max(25).map_err(|_| BatchError::Compressed)?;
             drain(decoder, body.len(), budget)
         }
     }
@@ -79,12 +79,25 @@ fn drain<'a>(
     compressed: usize,
     budget: usize,
 ) -> Result<Cow<'a, [u8]>, BatchError> {
-    let mut out = Vec::with_capacity(compressed.saturating_mul(3).min(budget));
-    let mut limited = decoder.take(budget as u64 + 1);
-    limited.read_to_end(&mut out).map_err(|_| BatchError::Compressed)?;
-    if out.len() > budget {
-        return Err(BatchError::TooBig(budget));
+    let mut out = vec![0; compressed.saturating_mul(3).min(budget.saturating_add(1)).max(1)];
+    let mut decoder = decoder;
+    let mut filled = 0;
+    loop {
+        match decoder.read(&mut out[filled..]).map_err(|_| BatchError::Compressed)? {
+            0 => break,
+            count => filled += count,
+        }
+        if filled > budget {
+            return Err(BatchError::TooBig(budget));
+        }
+        if filled == out.len() {
+            // Never more than the budget and the byte that tells it is passed.
+            let more = out.len().min(budget.saturating_add(1) - out.len());
+            out.reserve_exact(more);
+            out.resize(filled + more, 0);
+        }
     }
+    out.truncate(filled);
     Ok(Cow::Owned(out))
 }
 

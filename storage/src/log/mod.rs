@@ -48,7 +48,9 @@ use transactions::Transactions;
 pub(crate) const LOG_DIR: &str = "log";
 const METADATA: &str = "partition.metadata";
 /// Memory that one batch may take when its records must be looked at.
-const DECOMPRESSED_MAX: usize = 128 << 20;
+/// A batch has at most a megabyte on the wire unless its topic says otherwise, and records that
+/// people write compress to a tenth or so.
+pub const DECOMPRESSED_MAX: usize = 32 << 20;
 
 /// See the head of the file.
 pub struct Partition {

@@ -127,10 +127,6 @@ pub(super) fn slow(address: &str) -> Result<String, String> {
         if n % 7 == 0 {
             let _ = stream.write_all(&[0]);
         }
-        // What announced much may still wait for memory, as may its successors: it holds none.
-        if n % 10 == 0 {
-            continue;
-        }
         let left = (PATIENCE * 2).saturating_sub(begin.elapsed()).max(Duration::from_millis(10));
         stream.set_read_timeout(Some(left)).map_err(|e| e.to_string())?;
         match stream.read(&mut [0; 16]) {

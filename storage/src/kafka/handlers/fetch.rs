@@ -77,6 +77,8 @@ struct Reading<'a> {
     call: &'a Call<'a>,
     isolation: Isolation,
     bytes_max: usize,
+    /// There is no memory for answers left: nothing is brought, as if nothing were there.
+    is_full: bool,
     bytes: usize,
     failed: bool,
     wake_on: Vec<WakeKey>,
@@ -85,13 +87,15 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn new(call: &'a Call<'a>, request: &FetchRequest) -> Self {
         let asked = usize::try_from(request.max_bytes).unwrap_or(0);
+        let room = call.node.fetch_room();
         Self {
             call,
             isolation: match request.isolation_level {
                 1 => Isolation::ReadCommitted,
                 _ => Isolation::ReadUncommitted,
             },
-            bytes_max: asked.min(call.node.fetch_room()),
+            bytes_max: asked.min(room.unwrap_or(0)),
+            is_full: room.is_none(),
             bytes: 0,
             failed: false,
             wake_on: Vec::new(),
@@ -123,7 +127,7 @@ impl<'a> Reading<'a> {
         let broker = &self.call.node.broker;
         let mut read = broker.read(at, asked.fetch_offset, limit, self.isolation)?;
         // Only the first batch of the whole answer may be larger than allowed.
-        if self.bytes > 0 && read.records.len() > limit {
+        if (self.bytes > 0 || self.is_full) && read.records.len() > limit {
             read.records = Bytes::new();
         }
         self.bytes += read.records.len();

@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod behaviour;
 mod configs;
+mod decoders;
 mod fetch_sessions;
 mod groups;
 mod hostile;

@@ -34,7 +34,7 @@ use filter::{Filter, Left, Transactions};
 use keymap::KeyMap;
 
 /// Memory that one batch may take when its records are looked at.
-const DECOMPRESSED_MAX: usize = 128 << 20;
+const DECOMPRESSED_MAX: usize = super::DECOMPRESSED_MAX;
 /// What is written to the new segment at once.
 const WRITE_BYTES: usize = 1 << 20;
 
