@@ -80,6 +80,18 @@ impl Topics {
     }
 }
 
+/// Where Kafka keeps groups' offsets, and the states of transactions.
+///
+/// Here both are facts in the journal. The topics are made, empty, when the first client looks for a
+/// coordinator, as in Kafka: tools look for their names and their mark, and nobody may produce to them.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
+
+/// Whether clients are told that a topic is the broker's own (Kafka `Topic.isInternal`).
+pub fn is_internal(name: &str) -> bool {
+    matches!(name, OFFSETS_TOPIC | TRANSACTIONS_TOPIC)
+}
+
 /// Kafka's rule (`Topic.validate`): 1 to 249 of `[a-zA-Z0-9._-]`, and neither `.` nor `..`.
 pub fn check_name(name: &str) -> Result<(), Refused> {
     let refuse = |message: String| Err(Refused::new(ErrorCode::InvalidTopicException, message));

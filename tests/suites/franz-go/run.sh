@@ -9,23 +9,26 @@ source "$(dirname "$0")/../lib.sh"
 version=v1.22.2
 
 # The tests of a dependency can only be built in a copy: the module cache is read-only.
-binary=$cache/franz-go-$version/kgo.test
+source=$cache/franz-go-$version
+binary=$source/kgo.test
 if [ -n "${FRANZ_GO_SOURCE:-}" ]; then
+    source=$(cd "$FRANZ_GO_SOURCE" && pwd)
     binary=$work/kgo.test
     (cd "$FRANZ_GO_SOURCE" && go test -c -o "$binary" ./pkg/kgo)
 elif [ ! -x "$binary" ]; then
     (cd "$work" && go mod init suite 2>/dev/null && go mod download -json "github.com/twmb/franz-go@$version") >"$work/module"
-    rm -rf "$cache/franz-go-$version"
-    cp -r "$(python3 -c 'import json,sys; print(json.load(sys.stdin)["Dir"])' <"$work/module")" "$cache/franz-go-$version"
-    chmod -R u+w "$cache/franz-go-$version"
-    (cd "$cache/franz-go-$version" && go test -c -o "$binary" ./pkg/kgo)
+    rm -rf "$source"
+    cp -r "$(python3 -c 'import json,sys; print(json.load(sys.stdin)["Dir"])' <"$work/module")" "$source"
+    chmod -R u+w "$source"
+    (cd "$source" && go test -c -o "$binary" ./pkg/kgo)
 fi
 
 start_server_with_login
 if [ -n "$sasl" ]; then export KGO_TEST_SCRAM_SEEDS=$sasl KGO_TEST_SCRAM=suite:secret:512; fi
 export KGO_SEEDS=$broker KGO_TEST_RF=1 KGO_TEST_RECORDS=${KGO_TEST_RECORDS:-50000}
 log=${SUITE_LOG:-$work/log}
-"$binary" -test.v -test.timeout "${SUITE_TIMEOUT:-8m}" -test.run "${1:-.}" >"$log" 2>&1 || true
+# Where `go test` would run it: one test reads the source beside it.
+(cd "$source/pkg/kgo" && "$binary" -test.v -test.timeout "${SUITE_TIMEOUT:-8m}" -test.run "${1:-.}") >"$log" 2>&1 || true
 
 # Top-level tests only. One that was started and never ended (a time-out ends the whole binary) has failed.
 awk '/^=== RUN +Test[^\/]*$/ { started[$3] = 1 }

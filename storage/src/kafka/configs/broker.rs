@@ -230,10 +230,12 @@ fn given(node: &KafkaNode) -> Map {
         ("num.partitions", config.default_partitions.to_string()),
         ("offset.metadata.max.bytes", groups.offset_metadata_max.to_string()),
         ("offsets.retention.minutes", (groups.offsets_retention_ms / 60_000).to_string()),
+        ("offsets.topic.num.partitions", "1".to_owned()),
         ("offsets.topic.replication.factor", "1".to_owned()),
         ("process.roles", "broker,controller".to_owned()),
         ("transaction.max.timeout.ms", config.transactions.timeout_max_ms.to_string()),
         ("transaction.state.log.min.isr", "1".to_owned()),
+        ("transaction.state.log.num.partitions", "1".to_owned()),
         ("transaction.state.log.replication.factor", "1".to_owned()),
         ("transactional.id.expiration.ms", config.transactions.id_expiry_ms.to_string()),
     ]

@@ -96,6 +96,7 @@ fn describe(
     let mut described = DescribeTopicPartitionsResponseTopic::default();
     described.name = Some(text(&topic.name));
     described.topic_id = to_wire(topic.id);
+    described.is_internal = crate::topics::is_internal(&topic.name);
     described.topic_authorized_operations = call.operations(true, Resource::topic(&topic.name));
     let node = call.node.config.node_id;
     described.partitions = partitions

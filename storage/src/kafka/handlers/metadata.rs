@@ -20,7 +20,7 @@ use kafka_wire::metadata_response::{
 use kafka_wire::{MetadataRequest, MetadataResponse};
 
 use super::*;
-use crate::topics::check_name;
+use crate::topics::{check_name, is_internal};
 
 pub(in crate::kafka) fn handle(
     call: &Call<'_>,
@@ -151,6 +151,7 @@ fn describe(call: &Call<'_>, request: &MetadataRequest, topic: &Topic) -> Metada
     let mut described = MetadataResponseTopic::default();
     described.name = Some(text(&topic.name));
     described.topic_id = to_wire(topic.id);
+    described.is_internal = is_internal(&topic.name);
     let asked = request.include_topic_authorized_operations;
     described.topic_authorized_operations = call.operations(asked, Resource::topic(&topic.name));
     described.partitions = (0..topic.partition_count())

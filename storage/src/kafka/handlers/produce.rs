@@ -27,7 +27,7 @@ use super::*;
 use crate::broker::{Appended, keyless_records};
 use crate::kafka::transact::Joining;
 use crate::log::batch::BatchHeader;
-use crate::topics::check_name;
+use crate::topics::{check_name, is_internal};
 use crate::transactions::By;
 
 pub(in crate::kafka) const KEY: i16 = 0;
@@ -133,7 +133,12 @@ fn find(call: &Call<'_>, data: &TopicProduceData) -> Result<Arc<Topic>, Refused>
     if !by_id {
         check_name(&data.name)?;
     }
-    Ok(topic_of(call, Operation::Write, by_id, &data.name, data.topic_id)?)
+    let topic = topic_of(call, Operation::Write, by_id, &data.name, data.topic_id)?;
+    if is_internal(&topic.name) {
+        let message = format!("Cannot append to internal topic {}", topic.name);
+        return Err(Refused::new(ErrorCode::InvalidTopicException, message));
+    }
+    Ok(topic)
 }
 
 fn append(

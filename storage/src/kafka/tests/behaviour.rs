@@ -294,3 +294,26 @@ fn a_producer_id_is_new_each_time() {
     assert_eq!((first.error_code, first.producer_epoch), (0, 0));
     assert_ne!(first.producer_id, second.producer_id);
 }
+
+#[test]
+fn the_first_group_brings_the_internal_topic_and_nobody_writes_to_it() {
+    let mut client = Client::new();
+    let describe = |client: &mut Client| {
+        let mut asked = kafka_wire::metadata_request::MetadataRequestTopic::default();
+        asked.name = Some("__consumer_offsets".into());
+        let mut request = kafka_wire::MetadataRequest::default();
+        request.topics = Some(vec![asked]);
+        request.allow_auto_topic_creation = false;
+        let topic = client.ask(12, &request).topics.remove(0);
+        (topic.error_code, topic.is_internal)
+    };
+    assert_eq!(describe(&mut client), (code(ErrorCode::UnknownTopicOrPartition), false));
+    let mut request = kafka_wire::FindCoordinatorRequest::default();
+    request.coordinator_keys = vec!["g".into()];
+    assert_eq!(client.ask(4, &request).coordinators[0].error_code, 0);
+    client.node.broker.commit_pending(client.now_ms).unwrap();
+    assert_eq!(describe(&mut client), (0, true));
+    let refused = client.ask(9, &produce_to("__consumer_offsets", 0, batch(&["v"])));
+    let refused = refused.responses[0].partition_responses[0].error_code;
+    assert_eq!(refused, code(ErrorCode::InvalidTopicException));
+}
