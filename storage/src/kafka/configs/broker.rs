@@ -240,6 +240,8 @@ fn given(node: &KafkaNode) -> Map {
         ("transactional.id.expiration.ms", config.transactions.id_expiry_ms.to_string()),
     ]
     .into_iter()
+    // Whoever gives the built-in value is not told apart from who gives none.
+    .filter(|(name, value)| row(name).and_then(|row| row.default) != Some(value))
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
 }

@@ -7,7 +7,7 @@ use super::broker::row;
 use crate::kafka::KafkaConfig;
 
 /// The settings that [`KafkaConfig::set`] takes.
-pub const START_SETTINGS: &[&str] = &[
+const START_SETTINGS: &[&str] = &[
     "auto.create.topics.enable",
     "broker.id",
     "fetch.max.bytes",
