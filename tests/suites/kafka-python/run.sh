@@ -32,18 +32,38 @@ class ExternalService:
     def stop(self):
         pass
 
+    def dump_logs(self):
+        pass
+
 
 class SpawnedService:
     pass
 PY
 fi
 
-# What the fixtures set in the brokers they start themselves.
-start_server_with_login --default-partitions 4 --kafka-setting node.id=0 --kafka-setting group.min.session.timeout.ms=1000
+cp "$suite/conftest.py" "$work/suite/"
+
+# A certificate of a throw-away authority, as the fixtures make them.
+mkdir "$work/certificates"
+(cd "$work/certificates" && {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=suite-ca -keyout ca-key -out ca-cert
+    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key -out request
+    printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\n' >names
+    openssl x509 -req -days 1 -in request -CA ca-cert -CAkey ca-key -CAcreateserial -extfile names -out certificate
+}) 2>/dev/null
+
+# What the fixtures set in the brokers they start themselves, the user among it.
+read -r login tls < <(free_ports 2)
+echo alice:alice-secret >"$work/users"
+start_server --default-partitions 4 --kafka-setting node.id=0 --kafka-setting group.min.session.timeout.ms=1000 \
+    --kafka-listener "SASL_PLAINTEXT://127.0.0.1:$login" --sasl-user-file "$work/users" \
+    --kafka-listener "SSL://127.0.0.1:$tls" --tls-cert "$work/certificates/certificate" --tls-key "$work/certificates/key" \
+    --super-user User:ANONYMOUS --super-user User:alice
 # The fixtures look for a directory of Kafka's scripts even when they start nothing.
-(cd "$work/suite" && KAFKA_VERSION=4.1 KAFKA_URI="kafka://$broker" KAFKA_ROOT="$work/kafka-bin" \
-    "$python" -m pytest -q -p no:cacheprovider --timeout=120 --junit-xml="$work/junit.xml" --tb=short --show-capture="${SUITE_CAPTURE:-no}" \
-    test/integration "$@") >"${SUITE_LOG:-$work/log}" 2>&1 || true
+(cd "$work/suite" && KAFKA_VERSION=4.1 KAFKA_ROOT="$work/kafka-bin" SUITE_PLAINTEXT=$broker \
+    SUITE_SASL_PLAINTEXT=127.0.0.1:$login SUITE_SSL=127.0.0.1:$tls SUITE_CERTIFICATES="$work/certificates" \
+    "$python" -m pytest -q -p no:cacheprovider --timeout=120 --junit-xml="$work/junit.xml" --tb=short \
+    --show-capture="${SUITE_CAPTURE:-no}" test/integration "$@") >"${SUITE_LOG:-$work/log}" 2>&1 || true
 grep -E '^(E  |FAILED|ERROR)' "${SUITE_LOG:-$work/log}" | head -n 60 || true
 junit_results "$work/junit.xml"
 report
