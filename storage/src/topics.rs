@@ -82,8 +82,9 @@ impl Topics {
 
 /// Where Kafka keeps groups' offsets, and the states of transactions.
 ///
-/// Here both are facts in the journal. The topics are made, empty, when the first client looks for a
+/// Here both are facts in the journal. The topics are made when the first client looks for a
 /// coordinator, as in Kafka: tools look for their names and their mark, and nobody may produce to them.
+/// The first is told what becomes of groups (`kafka/offsets_topic.rs`), the second stays empty.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 

@@ -6,6 +6,7 @@
 Prints what it verified; exits non-zero at the first thing that is wrong.
 """
 
+import struct
 import sys
 import time
 import uuid
@@ -166,6 +167,57 @@ def static(admin):
     ok("KIP-848: a static member comes back to its partitions")
 
 
+def java_hash(text):
+    value = 0
+    for unit in text.encode("utf-16-be").hex(" ", 2).split():
+        value = (value * 31 + int(unit, 16)) & 0xFFFFFFFF
+    return value & 0x7FFFFFFF
+
+
+def offsets_topic(admin):
+    """What a tool that follows groups reads (Burrow and its kin)."""
+    topic, group = f"{RUN}-o", f"{RUN}-watched"
+    make(admin, topic)
+    a = Member(group, [topic], KIP848)
+    until([a], lambda: len(a.seen) == 80, "all is read")
+    a.reader.commit(asynchronous=False,
+                    offsets=[TopicPartition(topic, p, 10 + p, "by a") for p in range(4)])
+    a.close()
+    shown = admin.list_topics("__consumer_offsets", timeout=WAIT).topics["__consumer_offsets"]
+    assert len(shown.partitions) == 50, len(shown.partitions)
+    place = TopicPartition("__consumer_offsets", java_hash(group) % 50, 0)
+    watcher = Consumer({"bootstrap.servers": BROKER, "group.id": f"{RUN}-watcher",
+                        "enable.auto.commit": False})
+    end = watcher.get_watermark_offsets(place, timeout=WAIT)[1]
+    watcher.assign([place])
+    found, at = {}, 0
+    while at < end:
+        message = watcher.poll(WAIT)
+        assert message is not None and not message.error(), message
+        at = message.offset() + 1
+        key, value = message.key(), message.value()
+        kind, = struct.unpack_from(">h", key)
+        if kind != 1 or value is None:
+            continue
+        of, read = text(key, 2)
+        name, read = text(key, read)
+        partition, = struct.unpack_from(">i", key, read)
+        version, offset, leader_epoch = struct.unpack_from(">hqi", value)
+        # librdkafka sends the zero at the end of the C string too.
+        words = text(value, 14)[0].rstrip("\0")
+        assert version == 3, version
+        if of == group:
+            found[name, partition] = (offset, words)
+    watcher.close()
+    assert found == {(topic, p): (10 + p, "by a") for p in range(4)}, found
+    ok("__consumer_offsets holds the commits in Kafka's format")
+
+
+def text(data, at):
+    length, = struct.unpack_from(">h", data, at)
+    return data[at + 2:at + 2 + length].decode(), at + 2 + length
+
+
 def migrate(admin, config, name):
     topic, group = f"{RUN}-m-{name}", f"{RUN}-migrate-{name}"
     make(admin, topic)
@@ -205,6 +257,7 @@ def main():
     rebalances(admin)
     regex(admin)
     static(admin)
+    offsets_topic(admin)
     migrate(admin, CLASSIC, "cooperative-sticky")
     migrate(admin, EAGER, "range")
     print("groups: all passed")

@@ -1,13 +1,17 @@
 //! Seals, and the opaque facts that the layers above keep in the journal.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{AppRecord, Broker, Commit, Part, Seal, Sealed, Ticket};
+use super::{AppRecord, Broker, Commit, Part, Seal, Sealed, Ticket, TopicPartition};
 use crate::config::Durability;
 use crate::error::Error;
 use crate::journal::record::Kind;
 use crate::journal::wire::Put;
+use crate::log::Partition;
 use crate::log::batch::{BatchError, BatchHeader, batches};
+use crate::topics::Topic;
 
 /// A record's length field has 32 bits; nothing sensible comes near this.
 const RECORD_BYTES_MAX: usize = 1 << 30;
@@ -116,6 +120,36 @@ impl Broker {
         })
     }
 
+    /// As [`Broker::append_group`], and in the same step appends batches that tell readers of a topic
+    /// the same. Batches of partitions that are not there any more are left out.
+    pub fn append_group_told(
+        &self,
+        records: &[(Bytes, Option<Bytes>)],
+        told: &[(TopicPartition, Bytes)],
+        now_ms: i64,
+    ) -> Result<Ticket, Error> {
+        let bytes = |(key, value): &(Bytes, Option<Bytes>)| {
+            key.len() + value.as_ref().map_or(0, |value| value.len())
+        };
+        let told = check_told(told)?;
+        check_size(records.iter().map(bytes).sum::<usize>() + told.bytes())?;
+        let mut commit = self.commit.lock();
+        commit.check_open()?;
+        let told = commit.find_told(told);
+        let lsn = commit.take_lsn();
+        let place = commit.group.begin(Kind::GroupTold, lsn);
+        commit.group.bytes.put_u32(told.len() as u32);
+        commit.put_told(told, lsn, now_ms);
+        commit.group.bytes.put_u32(records.len() as u32);
+        for (key, value) in records {
+            commit.group.bytes.put_bytes(key);
+            commit.group.bytes.put_optional(value.as_deref());
+            commit.note_group(key.clone(), value.clone());
+        }
+        self.end_record(&mut commit, place);
+        Ok(Ticket(lsn))
+    }
+
     /// The newest value of each key written by [`Broker::append_group`], by key: what the group
     /// coordinator is rebuilt from.
     pub fn group_facts(&self) -> Vec<(Bytes, Bytes)> {
@@ -160,7 +194,59 @@ impl Broker {
     }
 }
 
+/// Batches that tell of facts, checked.
+pub(super) struct Told<'a>(Vec<(TopicPartition, &'a Bytes, Vec<BatchHeader>)>);
+
+impl Told<'_> {
+    /// What they take in a journal record.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, batch, _)| batch.len() + 24).sum()
+    }
+}
+
+pub(super) fn check_told(told: &[(TopicPartition, Bytes)]) -> Result<Told<'_>, Error> {
+    let one = |(at, bytes): &(TopicPartition, Bytes)| {
+        check_batches(bytes)
+            .map(|headers| (*at, headers))
+            .map_err(|e| Error::Invalid(format!("what is told of facts: {e}")))
+    };
+    let mut checked = Vec::with_capacity(told.len());
+    for part in told {
+        let (at, headers) = one(part)?;
+        checked.push((at, &part.1, headers));
+    }
+    Ok(Told(checked))
+}
+
+/// Where a batch that tells of facts goes.
+pub(super) type Teller<'a> = (Arc<Topic>, Arc<Partition>, &'a Bytes, Vec<BatchHeader>);
+
 impl Commit {
+    /// The partitions that are there for what is told.
+    pub(super) fn find_told<'a>(&self, told: Told<'a>) -> Vec<Teller<'a>> {
+        let one = |(at, bytes, headers): (TopicPartition, &'a Bytes, _)| {
+            let topic = self.topics.by_id(&at.topic)?.clone();
+            let partition = topic.partitions.get(usize::try_from(at.partition).ok()?)?.clone();
+            let takes = !partition.assigned.lock().deleted && partition.damage().is_none();
+            takes.then_some((topic, partition, bytes, headers))
+        };
+        told.0.into_iter().filter_map(one).collect()
+    }
+
+    pub(super) fn put_told(&mut self, told: Vec<Teller<'_>>, lsn: u64, now_ms: i64) {
+        for (topic, partition, bytes, headers) in told {
+            self.group.bytes.put_uuid(topic.id);
+            self.group.bytes.put_i32(partition.at.partition);
+            self.group.bytes.put_u32(bytes.len() as u32);
+            let mut rest = &bytes[..];
+            for header in headers {
+                let (batch, after) = rest.split_at(header.total_bytes);
+                self.assign(&topic, &partition, batch, header, lsn, now_ms);
+                rest = after;
+            }
+        }
+    }
+
     pub(super) fn note_group(&mut self, key: Bytes, value: Option<Bytes>) {
         match value {
             Some(value) => self.groups.insert(key, value),

@@ -224,7 +224,9 @@ impl Facts {
                 let start = self.starts.entry((topic, partition)).or_insert(offset);
                 *start = offset.max(*start);
             }
-            Fact::Group(records) | Fact::TransactionEnd { groups: records, .. } => {
+            Fact::Group(records)
+            | Fact::TransactionEnd { groups: records, .. }
+            | Fact::GroupTold { groups: records, .. } => {
                 for (key, value) in records {
                     note_group(&mut snapshot.groups, key, value);
                 }
@@ -346,6 +348,7 @@ impl Rest<'_> {
                 self.append_all(appends, bytes, frame, held)
             }
             Fact::TransactionEnd { markers, .. } => self.append_all(markers, bytes, frame, true),
+            Fact::GroupTold { appends, .. } => self.append_all(appends, bytes, frame, false),
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::facts::check_size;
+use super::facts::{check_size, check_told};
 use super::{Broker, Part, Ticket, TopicPartition};
 use crate::error::ErrorCode;
 use crate::journal::record::Kind;
@@ -22,6 +22,8 @@ pub struct TransactionEnd {
     pub partitions: Vec<TopicPartition>,
     /// As in [`Broker::append_group`].
     pub facts: Vec<(Bytes, Option<Bytes>)>,
+    /// As in [`Broker::append_group_told`].
+    pub told: Vec<(TopicPartition, Bytes)>,
 }
 
 /// What a partition knows of a producer (Kafka's DescribeProducers).
@@ -47,7 +49,8 @@ impl Broker {
             key.len() + value.as_ref().map_or(0, |value| value.len())
         };
         let facts: usize = end.facts.iter().map(bytes).sum();
-        check_size(facts + end.partitions.len() * (batch.len() + 24))?;
+        let told = check_told(&end.told)?;
+        check_size(facts + told.bytes() + end.partitions.len() * (batch.len() + 24))?;
 
         let mut commit = self.commit.lock();
         commit.check_open()?;
@@ -62,7 +65,8 @@ impl Broker {
         let found: Vec<_> = end.partitions.iter().filter_map(takes).collect();
         let lsn = commit.take_lsn();
         let place = commit.group.begin(Kind::TransactionEnd, lsn);
-        commit.group.bytes.put_u32(found.len() as u32);
+        let told = commit.find_told(told);
+        commit.group.bytes.put_u32((found.len() + told.len()) as u32);
         let mut whole = Vec::new();
         for (topic, partition) in &found {
             commit.group.bytes.put_uuid(topic.id);
@@ -75,6 +79,7 @@ impl Broker {
             }
             commit.group.sync |= self.wants_sync(topic);
         }
+        commit.put_told(told, lsn, now_ms);
         commit.group.bytes.put_u32(end.facts.len() as u32);
         for (key, value) in &end.facts {
             commit.group.bytes.put_bytes(key);

@@ -13,6 +13,7 @@
 //! - `rebalance.rs`: how the next generation comes about, and the passing of time
 //! - `consumer/`: groups of the KIP-848 protocol; `steps.rs`: requests to them
 //! - `convert.rs`: from one protocol to the other; `protocol.rs`: what consumers put into the classic one
+//! - `offsets_topic.rs`: facts in Kafka's format, for readers of `__consumer_offsets`
 //! - `offsets.rs`: committing, deleting and expiring offsets; `pending.rs`: those in open transactions
 //!
 //! Invariant: [`Groups::snapshot`] of a rebuilt coordinator equals that of the one that ran.
@@ -22,6 +23,7 @@ mod convert;
 pub mod group;
 mod join;
 mod offsets;
+pub mod offsets_topic;
 pub mod pending;
 pub mod protocol;
 mod rebalance;

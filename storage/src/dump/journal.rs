@@ -62,7 +62,9 @@ pub(super) fn dump(
 fn batch_ranges(fact: &Fact) -> Vec<std::ops::Range<usize>> {
     match fact {
         Fact::Append { batches, .. } => vec![batches.clone()],
-        Fact::Seal { appends: parts, .. } | Fact::TransactionEnd { markers: parts, .. } => {
+        Fact::Seal { appends: parts, .. }
+        | Fact::TransactionEnd { markers: parts, .. }
+        | Fact::GroupTold { appends: parts, .. } => {
             parts.iter().map(|(_, _, range)| range.clone()).collect()
         }
         _ => Vec::new(),
@@ -141,7 +143,7 @@ fn say(bytes: &[u8], fact: &Fact) -> String {
         Fact::LogStart { topic, partition, offset } => {
             format!("topic {} partition {partition} begins at {offset}", kafka_uuid(*topic))
         }
-        Fact::TransactionEnd { markers, groups } => {
+        Fact::TransactionEnd { markers, groups } | Fact::GroupTold { appends: markers, groups } => {
             let part = |(topic, partition, range): &(uuid::Uuid, i32, std::ops::Range<usize>)| {
                 format!("topic {} partition {partition}: {}", kafka_uuid(*topic), offsets(range))
             };

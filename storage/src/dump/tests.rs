@@ -62,7 +62,8 @@ fn filled() -> Arc<MemDisk> {
     }
     let marker = Marker { producer_id: 5, producer_epoch: 0, coordinator_epoch: 2, commit: false };
     let fact = (Bytes::from("group"), Some(Bytes::from("secret value")));
-    let end = TransactionEnd { marker, partitions: vec![at], facts: vec![fact] };
+    let facts = vec![fact];
+    let end = TransactionEnd { marker, partitions: vec![at], facts, told: vec![] };
     broker.end_transaction(&end, 2000).unwrap();
     broker.commit_pending(2000).unwrap();
     broker.checkpoint(2000).unwrap();

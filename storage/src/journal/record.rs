@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     LogStart = 10,
     TopicGrown = 20,
     TransactionEnd = 30,
+    /// As `Group`, with batches that tell the same.
+    GroupTold = 40,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
             LogStart,
             TopicGrown,
             TransactionEnd,
+            GroupTold,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == number)
@@ -216,6 +219,10 @@ pub(crate) enum Fact {
         markers: Vec<(Uuid, i32, std::ops::Range<usize>)>,
         groups: Vec<(Bytes, Option<Bytes>)>,
     },
+    GroupTold {
+        appends: Vec<(Uuid, i32, std::ops::Range<usize>)>,
+        groups: Vec<(Bytes, Option<Bytes>)>,
+    },
 }
 
 /// A topic without its records.
@@ -299,6 +306,11 @@ impl Fact {
             }
             Kind::TransactionEnd => Fact::TransactionEnd {
                 markers: fields
+                    .list(|fields| Some((fields.uuid()?, fields.i32()?, here(fields.slice()?))))?,
+                groups: fields.list(|fields| Some((fields.bytes()?, fields.optional()?)))?,
+            },
+            Kind::GroupTold => Fact::GroupTold {
+                appends: fields
                     .list(|fields| Some((fields.uuid()?, fields.i32()?, here(fields.slice()?))))?,
                 groups: fields.list(|fields| Some((fields.bytes()?, fields.optional()?)))?,
             },

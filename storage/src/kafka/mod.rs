@@ -21,6 +21,7 @@ mod configs;
 mod fetch_sessions;
 pub mod handlers;
 pub mod node;
+mod offsets_topic;
 pub mod session;
 pub mod supported;
 mod transact;

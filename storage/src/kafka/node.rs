@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::configs::{self, Settings};
 use super::fetch_sessions::FetchSessions;
+use super::offsets_topic;
 use crate::broker::{Broker, Ticket, WakeKey};
 use crate::coordinator::consumer::OwnPace;
 use crate::coordinator::records::RecordError;
@@ -106,6 +107,8 @@ pub struct KafkaNode {
     answers: Arc<AtomicUsize>,
     ids: Arc<dyn Ids>,
     pub(super) groups: Mutex<Groups>,
+    /// The offsets topic, id and partitions, once it is there. Locked after `groups`.
+    pub(super) told_to: Mutex<Option<(Uuid, i32)>>,
     /// Taken before `groups` and before the commit lock.
     pub(super) settings: Mutex<Settings>,
     pub(super) fetch_sessions: Mutex<FetchSessions>,
@@ -178,6 +181,7 @@ impl KafkaNode {
         }
         all.recovered(now_ms);
         let groups_ticket = AtomicU64::new(0);
+        let told_to = Mutex::new(offsets_topic::find(&broker));
         let defaults = configs::broker::topic_defaults(config.node_id, &settings);
         if !defaults.is_empty()
             && let Err(refused) = broker.change_topic_defaults(&[], defaults)
@@ -198,6 +202,7 @@ impl KafkaNode {
             answers: Arc::default(),
             ids,
             groups: Mutex::new(all),
+            told_to,
             settings,
             fetch_sessions: Mutex::default(),
             groups_ticket,
@@ -241,7 +246,7 @@ impl KafkaNode {
         if let Err(code) = self.transact(now_ms, |all, _| all.decide_tick(now_ms)) {
             tracing::warn!(?code, "transactions could not be brought up to date");
         }
-        if let Err(code) = self.decide(|groups| groups.tick(now_ms)) {
+        if let Err(code) = self.decide(now_ms, |groups| groups.tick(now_ms)) {
             tracing::warn!(?code, "groups could not be brought up to date");
         }
     }
@@ -258,13 +263,18 @@ impl KafkaNode {
     /// Makes a decision about groups and puts it into effect.
     pub(super) fn decide<R>(
         &self,
+        now_ms: i64,
         decide: impl FnOnce(&mut Groups) -> Decision<R>,
     ) -> Result<Settled<R>, ErrorCode> {
         let mut groups = self.groups.lock();
         let Decision { response, records, wake } = decide(&mut groups);
         if !records.is_empty() {
             let entries: Vec<_> = records.iter().map(GroupRecord::to_entry).collect();
-            let ticket = self.broker.append_group(&entries)?;
+            let told = self.told(&records, now_ms);
+            let ticket = match told.is_empty() {
+                true => self.broker.append_group(&entries)?,
+                false => self.broker.append_group_told(&entries, &told, now_ms)?,
+            };
             records.iter().for_each(|record| groups.apply(record));
             self.groups_ticket.store(ticket.0, Ordering::Relaxed);
         }

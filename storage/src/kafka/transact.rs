@@ -62,8 +62,9 @@ impl KafkaNode {
         let mut facts = vec![record.to_entry()];
         facts.extend(offsets.iter().map(GroupRecord::to_entry));
         let partitions = end.partitions.clone();
-        let ticket =
-            self.broker.end_transaction(&TransactionEnd { marker, partitions, facts }, now_ms)?;
+        let told = self.told(&offsets, now_ms);
+        let end = TransactionEnd { marker, partitions, facts, told };
+        let ticket = self.broker.end_transaction(&end, now_ms)?;
         offsets.iter().for_each(|record| groups.apply(record));
         self.groups_ticket.store(ticket.0, Ordering::Relaxed);
         Ok(ticket)
@@ -125,7 +126,7 @@ impl KafkaNode {
                 .response?
             }
         }
-        let settled = self.decide(|groups| {
+        let settled = self.decide(now_ms, |groups| {
             groups.commit_in_transaction(member, by.producer_id, commits, now_ms)
         })?;
         Ok(Settled { response: settled.response?, ticket: settled.ticket })

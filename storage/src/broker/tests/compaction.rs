@@ -178,7 +178,8 @@ impl Run {
         }
         let marker = Marker { producer_id, producer_epoch: 0, coordinator_epoch: 0, commit };
         let offset = broker.high_watermark(AT).unwrap();
-        let end = TransactionEnd { marker, partitions: vec![AT], facts: Vec::new() };
+        let end =
+            TransactionEnd { marker, partitions: vec![AT], facts: Vec::new(), told: Vec::new() };
         broker.end_transaction(&end, self.now_ms).unwrap();
         broker.commit_pending(self.now_ms).unwrap();
         let before = self.last_marker.insert(producer_id, offset).unwrap_or(-1);

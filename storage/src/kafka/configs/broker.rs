@@ -230,7 +230,6 @@ fn given(node: &KafkaNode) -> Map {
         ("num.partitions", config.default_partitions.to_string()),
         ("offset.metadata.max.bytes", groups.offset_metadata_max.to_string()),
         ("offsets.retention.minutes", (groups.offsets_retention_ms / 60_000).to_string()),
-        ("offsets.topic.num.partitions", "1".to_owned()),
         ("offsets.topic.replication.factor", "1".to_owned()),
         ("process.roles", "broker,controller".to_owned()),
         ("transaction.max.timeout.ms", config.transactions.timeout_max_ms.to_string()),

@@ -19,7 +19,9 @@ pub(in crate::kafka) fn handle(
     let said = to_heartbeat(call, &request);
     let told = check_group(call, Operation::Read, &said.group)
         .and_then(|()| may_subscribe(call, &said))
-        .and_then(|()| call.node.decide(|groups| groups.consumer_heartbeat(&said, call.now_ms)));
+        .and_then(|()| {
+            call.node.decide(call.now_ms, |groups| groups.consumer_heartbeat(&said, call.now_ms))
+        });
     let (ticket, told) = match told {
         Ok(settled) => (settled.ticket, settled.response),
         Err(code) => (Ticket::default(), Err(code.into())),

@@ -15,8 +15,9 @@ pub(in crate::kafka) fn handle(
     let mut ticket = Ticket::default();
     let mut response = DeleteGroupsResponse::default();
     for group in &request.groups_names {
-        let deleted = check_group(call, Operation::Delete, group)
-            .and_then(|()| call.node.decide(|groups| groups.delete(group, call.now_ms)));
+        let deleted = check_group(call, Operation::Delete, group).and_then(|()| {
+            call.node.decide(call.now_ms, |groups| groups.delete(group, call.now_ms))
+        });
         let mut result = DeletableGroupResult::default();
         result.group_id = group.clone();
         result.error_code = code_of(deleted.and_then(|settled| {

@@ -44,6 +44,6 @@ pub(in crate::kafka) fn handle(
 fn delete(call: &Call<'_>, topic: &Topic) -> Result<Ticket, Refused> {
     check_topic(call, Operation::Delete, &topic.name)?;
     let deleted = call.node.broker.delete_topic(topic.id)?;
-    let forgotten = call.node.decide(|groups| groups.forget_topic(&topic.name))?;
+    let forgotten = call.node.decide(call.now_ms, |groups| groups.forget_topic(&topic.name))?;
     Ok(deleted.max(forgotten.ticket))
 }

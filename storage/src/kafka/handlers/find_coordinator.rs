@@ -7,13 +7,13 @@
 //! - 6 adds share groups (kind 2), which are not served
 //!
 //! It is always this node. The first who asks brings the internal topic about whose leader the
-//! coordinator is in Kafka; the answer does not wait for it.
+//! coordinator is in Kafka (groups': `kafka/offsets_topic.rs`).
 
 use kafka_wire::find_coordinator_response::Coordinator;
 use kafka_wire::{FindCoordinatorRequest, FindCoordinatorResponse};
 
 use super::*;
-use crate::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::topics::TRANSACTIONS_TOPIC;
 
 pub(in crate::kafka) fn handle(
     call: &Call<'_>,
@@ -29,9 +29,10 @@ pub(in crate::kafka) fn handle(
     } else {
         request.coordinator_keys.as_slice()
     };
-    if keys.iter().any(|key| check(key).is_ok()) {
-        make_internal_topic(call, request.key_type);
-    }
+    let ticket = match keys.iter().any(|key| check(key).is_ok()) {
+        true => make_internal_topic(call, request.key_type),
+        false => Ticket::default(),
+    };
     let config = &call.node.config;
     let (host, port) = call.advertised();
     let mut response = FindCoordinatorResponse::default();
@@ -41,7 +42,7 @@ pub(in crate::kafka) fn handle(
         response.error_code = code_of(checked);
         response.host = text(host);
         response.port = i32::from(port);
-        return Step::Now(response);
+        return Step::Once(ticket, response);
     }
     let one = |key: &StrBytes| {
         let mut coordinator = Coordinator::default();
@@ -54,14 +55,20 @@ pub(in crate::kafka) fn handle(
         coordinator
     };
     response.coordinators = request.coordinator_keys.iter().map(one).collect();
-    Step::Now(response)
+    Step::Once(ticket, response)
 }
 
-fn make_internal_topic(call: &Call<'_>, key_type: i8) {
-    let name = if key_type == 0 { OFFSETS_TOPIC } else { TRANSACTIONS_TOPIC };
-    if call.node.broker.topic(name).is_none() {
-        let configs = [("cleanup.policy".to_owned(), "compact".to_owned())];
-        // Another client was faster, or storage makes no topics now: nothing rests on this one.
-        call.node.broker.create_topic(name, 1, &configs, call.node.fresh_id()).ok();
-    }
+/// The topic is there when the ticket is published. Nothing else rests on it: if storage makes no
+/// topics now, the client gets its coordinator all the same.
+fn make_internal_topic(call: &Call<'_>, key_type: i8) -> Ticket {
+    let node = call.node;
+    let made = match key_type {
+        0 => node.make_offsets_topic(call.now_ms),
+        1 if node.broker.topic(TRANSACTIONS_TOPIC).is_none() => {
+            let configs = [("cleanup.policy".to_owned(), "compact".to_owned())];
+            node.broker.create_topic(TRANSACTIONS_TOPIC, 1, &configs, node.fresh_id())
+        }
+        _ => Ok(Ticket::default()),
+    };
+    made.unwrap_or_default()
 }

@@ -12,7 +12,7 @@ pub(in crate::kafka) fn handle(
     request: HeartbeatRequest,
 ) -> Step<HeartbeatResponse> {
     let beat = check_group(call, Operation::Read, &request.group_id).and_then(|()| {
-        call.node.decide(|groups| {
+        call.node.decide(call.now_ms, |groups| {
             groups.heartbeat(
                 &request.group_id,
                 &request.member_id,

@@ -24,8 +24,9 @@ pub(in crate::kafka) fn handle(
 ) -> Step<JoinGroupResponse> {
     let group = request.group_id.to_string();
     let asked = to_join(call, &request);
-    let taken = check_group(call, Operation::Read, &group)
-        .and_then(|()| call.node.decide(|groups| groups.submit_join(&asked, call.now_ms)));
+    let taken = check_group(call, Operation::Read, &group).and_then(|()| {
+        call.node.decide(call.now_ms, |groups| groups.submit_join(&asked, call.now_ms))
+    });
     match taken.map(|settled| (settled.ticket, settled.response)) {
         Ok((ticket, Ok(JoinStep::Done(joined)))) => Step::Once(ticket, respond(call, joined)),
         Ok((_, Ok(JoinStep::Wait { member }))) => look(call, group, member, asked.instance),
@@ -68,9 +69,9 @@ pub(in crate::kafka) fn look(
     member: String,
     instance: Option<String>,
 ) -> Step<JoinGroupResponse> {
-    let polled = call
-        .node
-        .decide(|groups| groups.poll_join(&group, &member, instance.as_deref(), call.now_ms));
+    let polled = call.node.decide(call.now_ms, |groups| {
+        groups.poll_join(&group, &member, instance.as_deref(), call.now_ms)
+    });
     match polled.map(|settled| settled.response) {
         Ok(Poll::Ready(Ok(joined))) => Step::Now(respond(call, joined)),
         Ok(Poll::Wait { until_ms }) => Step::Wait {

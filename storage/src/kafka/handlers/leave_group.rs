@@ -16,7 +16,9 @@ pub(in crate::kafka) fn handle(
     let mut ticket = Ticket::default();
     let mut leave = |member: &str, instance: Option<&str>| {
         let group = &request.group_id;
-        let left = call.node.decide(|groups| groups.leave(group, member, instance, call.now_ms));
+        let left = call
+            .node
+            .decide(call.now_ms, |groups| groups.leave(group, member, instance, call.now_ms));
         code_of(left.and_then(|settled| {
             ticket = ticket.max(settled.ticket);
             settled.response

@@ -61,7 +61,7 @@ fn create_missing(call: &Call<'_>, request: &MetadataRequest) -> Ticket {
     names
         .filter(|topic| topic.topic_id == WireUuid::ZERO)
         .filter_map(|topic| topic.name.as_deref())
-        .filter(|name| node.broker.topic(name).is_none())
+        .filter(|name| node.broker.topic(name).is_none() && !is_internal(name))
         .filter(|name| check_topic(call, Operation::Describe, name).is_ok())
         .filter(|name| check_creation(call, name).is_ok())
         .filter_map(|name| {

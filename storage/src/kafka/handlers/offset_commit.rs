@@ -50,7 +50,7 @@ pub(in crate::kafka) fn handle(
         generation: request.generation_id_or_member_epoch,
         knows_epochs: call.version() >= 9,
     };
-    let decided = call.node.decide(|groups| groups.commit(&by, commits, call.now_ms));
+    let decided = call.node.decide(call.now_ms, |groups| groups.commit(&by, commits, call.now_ms));
     let (ticket, decided) = match decided {
         Ok(settled) => (settled.ticket, settled.response),
         Err(code) => (Ticket::default(), Err(code)),

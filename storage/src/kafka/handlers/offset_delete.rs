@@ -29,7 +29,8 @@ pub(in crate::kafka) fn handle(
         response.error_code = code.code();
         return Step::Now(response);
     }
-    let decided = call.node.decide(|groups| groups.forget_offsets(group, &places, call.now_ms));
+    let decided =
+        call.node.decide(call.now_ms, |groups| groups.forget_offsets(group, &places, call.now_ms));
     let (ticket, codes) = match decided {
         Ok(settled) => (settled.ticket, settled.response),
         Err(code) => (Ticket::default(), Err(code)),

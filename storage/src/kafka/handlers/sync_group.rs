@@ -30,8 +30,9 @@ pub(in crate::kafka) fn handle(
             .map(|given| (given.member_id.to_string(), given.assignment.to_vec()))
             .collect(),
     };
-    let taken = check_group(call, Operation::Read, &asked.group)
-        .and_then(|()| call.node.decide(|groups| groups.submit_sync(&asked, call.now_ms)));
+    let taken = check_group(call, Operation::Read, &asked.group).and_then(|()| {
+        call.node.decide(call.now_ms, |groups| groups.submit_sync(&asked, call.now_ms))
+    });
     match taken.map(|settled| (settled.ticket, settled.response)) {
         Ok((ticket, Ok(SyncStep::Done(synced)))) => Step::Once(ticket, respond(synced)),
         Ok((_, Ok(SyncStep::Wait))) => {
@@ -50,7 +51,7 @@ pub(in crate::kafka) fn look(
     generation: i32,
 ) -> Step<SyncGroupResponse> {
     let now_ms = call.now_ms;
-    let polled = call.node.decide(|groups| {
+    let polled = call.node.decide(call.now_ms, |groups| {
         groups.poll_sync(&group, &member, instance.as_deref(), generation, now_ms)
     });
     match polled.map(|settled| (settled.ticket, settled.response)) {

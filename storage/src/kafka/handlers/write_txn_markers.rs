@@ -65,7 +65,7 @@ fn write(
     if partitions.is_empty() {
         return result;
     }
-    let end = TransactionEnd { marker, partitions, facts: Vec::new() };
+    let end = TransactionEnd { marker, partitions, facts: Vec::new(), told: Vec::new() };
     match broker.end_transaction(&end, call.now_ms) {
         Ok(written) => *ticket = written.max(*ticket),
         Err(code) => {

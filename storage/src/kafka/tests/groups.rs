@@ -34,7 +34,11 @@ fn sync(member: &str, generation: i32) -> SyncGroupRequest {
     request
 }
 
-fn commit(member: &str, generation: i32, topics: &[(&str, i32, i64)]) -> OffsetCommitRequest {
+pub(super) fn commit(
+    member: &str,
+    generation: i32,
+    topics: &[(&str, i32, i64)],
+) -> OffsetCommitRequest {
     let mut request = OffsetCommitRequest::default();
     request.group_id = "g".into();
     request.member_id = member.into();
@@ -180,7 +184,7 @@ fn a_group_is_listed_described_and_deleted() {
     assert_eq!(codes, [0, ErrorCode::GroupIdNotFound.code()]);
 }
 
-fn heartbeat(member: &str, epoch: i32) -> kafka_wire::ConsumerGroupHeartbeatRequest {
+pub(super) fn heartbeat(member: &str, epoch: i32) -> kafka_wire::ConsumerGroupHeartbeatRequest {
     let mut request = kafka_wire::ConsumerGroupHeartbeatRequest::default();
     request.group_id = "g".into();
     request.member_id = member.into();

@@ -9,6 +9,7 @@ mod fetch_sessions;
 mod groups;
 mod hostile;
 mod login;
+mod offsets_topic;
 mod transactions;
 mod traps;
 mod versions;

@@ -297,7 +297,10 @@ fn offsets_of_open_transactions_neither_expire_nor_change_their_order() {
     client.put_offset(&one, "g", 0, 4);
     // The group is old enough to be forgotten, but a transaction holds an offset of it.
     client.now_ms += 59_000;
-    client.node.decide(|groups| groups.tick(client.now_ms + 8 * 86_400_000)).unwrap();
+    client
+        .node
+        .decide(client.now_ms, |groups| groups.tick(client.now_ms + 8 * 86_400_000))
+        .unwrap();
     assert_eq!(client.offset_of("g", 0, false), Ok(3));
     client.end(&mut one, true);
     assert_eq!(client.offset_of("g", 0, true), Ok(4));
@@ -435,7 +438,7 @@ fn an_end_leaves_out_what_is_gone() {
         commit: false,
     };
     let gone = TopicPartition { topic: Uuid::from_u128(1), partition: 0 };
-    let end = TransactionEnd { marker, partitions: vec![gone, at], facts: vec![] };
+    let end = TransactionEnd { marker, partitions: vec![gone, at], facts: vec![], told: vec![] };
     client.node.broker.end_transaction(&end, client.now_ms).unwrap();
     assert_eq!(client.last_stable(0), 2);
     assert_eq!(client.end(&mut tx, true), ErrorCode::None);
