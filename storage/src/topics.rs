@@ -262,7 +262,7 @@ const KNOWN: &[Known] = &[
         Long,
         "60000",
         Between(0, i64::MAX),
-        "accepted; files are deleted at once",
+        "how long the files of a deleted segment stay, renamed to .deleted",
     ),
     known(
         "flush.messages",
@@ -408,7 +408,13 @@ const KNOWN: &[Known] = &[
         Between(4, INT_MAX),
         "accepted; an index grows as needed",
     ),
-    known("segment.jitter.ms", Long, "0", Between(0, i64::MAX), "accepted"),
+    known(
+        "segment.jitter.ms",
+        Long,
+        "0",
+        Between(0, i64::MAX),
+        "how much earlier than segment.ms a segment may be begun, at random",
+    ),
     known(
         "segment.ms",
         Long,

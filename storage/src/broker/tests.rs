@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod full;
 mod real;
+mod settings;
 
 use std::sync::Arc;
 

@@ -70,13 +70,12 @@ impl Index {
         self.since_entry = self.since_entry.saturating_add(batch.bytes);
     }
 
-    /// Takes note of the batch of the last entry, after the entries were read from the files.
-    pub(super) fn on_last_entry(&mut self, batch: Noted) {
-        if batch.max_timestamp > self.max_timestamp {
-            self.max_timestamp = batch.max_timestamp;
-            self.max_timestamp_relative = batch.last_relative;
-        }
+    /// Takes note of the batch of the last entry, after the entries were read from the files. False
+    /// when the entries cannot be this log's: its offset was noted, and its time, too.
+    pub(super) fn on_last_entry(&mut self, batch: Noted) -> bool {
         self.since_entry = batch.bytes;
+        let noted = self.offsets.last().is_none_or(|entry| entry.relative == batch.last_relative);
+        noted && batch.max_timestamp <= self.max_timestamp
     }
 
     /// Drops the entries of batches at or after `position`. True when there were some.
@@ -188,6 +187,11 @@ impl Index {
                 return None;
             }
             index.times.push(entry);
+        }
+        let first = index.times.first();
+        if first.map_or(!index.offsets.is_empty(), |first| first.timestamp == 0) {
+            // Records without any time, or a lost file or sector: the log knows.
+            return None;
         }
         if let Some(last) = index.times.last() {
             index.max_timestamp = last.timestamp;

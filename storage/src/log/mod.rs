@@ -325,15 +325,48 @@ impl Partition {
     ) -> Result<Arc<Segment>, Error> {
         let newest = self.segments.read().last().cloned();
         if let Some(newest) = newest {
-            let young = now_ms.saturating_sub(newest.created_ms) < config.segment_ms;
             let takes =
                 newest.takes(batch.total_bytes as u64, batch.last_offset(), config.segment_bytes);
-            if takes && (young || newest.bytes() == 0) {
+            let old = newest.bytes() > 0 && self.is_old(&newest, batch, config, now_ms)?;
+            if takes && !old {
                 return Ok(newest);
             }
             newest.close()?;
         }
         self.begin_segment(batch.base_offset, config, now_ms)
+    }
+
+    /// Kafka's rule (`LogSegment.shouldRoll`): the time from the first record to the new one, or since
+    /// the segment was begun if records have no time. A compacted topic rolls in time for
+    /// `max.compaction.lag.ms`.
+    fn is_old(
+        &self,
+        segment: &Segment,
+        batch: &BatchHeader,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<bool, Error> {
+        let waited = match segment.first_timestamp()? {
+            first if first >= 0 => batch.max_timestamp.saturating_sub(first),
+            _ => now_ms.saturating_sub(segment.created_ms),
+        };
+        let mut limit = config.segment_ms;
+        if config.cleanup_compact {
+            limit = limit.min(config.max_compaction_lag_ms);
+        }
+        Ok(waited > limit - self.jitter(segment.base_offset, config))
+    }
+
+    /// A share of `segment.jitter.ms`, another for each segment and partition and always the same.
+    fn jitter(&self, base_offset: i64, config: &TopicConfig) -> i64 {
+        let most = config.segment_jitter_ms.min(config.segment_ms);
+        if most <= 0 {
+            return 0;
+        }
+        let (high, low) = self.at.topic.as_u64_pair();
+        let mixed = (high ^ low ^ base_offset as u64 ^ (self.at.partition as u64) << 32)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed >> 1) as i64).rem_euclid(most)
     }
 
     fn begin_segment(

@@ -141,6 +141,7 @@ impl Segment {
             self.file.truncate(bytes).map_err(|e| Error::io(action())(e))?;
             self.bytes.store(bytes, Ordering::Release);
             self.verified.fetch_min(bytes, Ordering::AcqRel);
+            self.first_timestamp.store(i64::MIN, Ordering::Relaxed);
             self.dirty.store(true, Ordering::Release);
         }
         *self.index.lock() = None;
@@ -161,6 +162,11 @@ impl Segment {
                 position += header.total_bytes as u64;
             }
         })?;
+        if start == 0
+            && let Some(first) = headers.first()
+        {
+            self.first_timestamp.store(first.max_timestamp.max(-1), Ordering::Relaxed);
+        }
         let end = start + bytes.len() as u64;
         // They were checked when they were taken.
         let _ = self.verified.compare_exchange(start, end, Ordering::AcqRel, Ordering::Relaxed);
@@ -273,7 +279,12 @@ impl Segment {
     }
 
     fn load_index(&self) -> Result<Index, Error> {
-        let mut index = self.stored_index().unwrap_or_default();
+        if let Some(mut index) = self.stored_index()
+            && let Ok(true) = self.note_tail(&mut index)
+        {
+            return Ok(index);
+        }
+        let mut index = Index::default();
         self.note_tail(&mut index)?;
         Ok(index)
     }
@@ -290,16 +301,19 @@ impl Segment {
         Index::from_files(&read("index")?, &read("timeindex")?, self.bytes())
     }
 
-    /// Takes note of the batches after the last entry. That entry's own batch was counted before.
-    fn note_tail(&self, index: &mut Index) -> Result<(), Error> {
+    /// Takes note of the batches after the last entry. That entry's own batch was counted before;
+    /// false when it is not what the entry says.
+    fn note_tail(&self, index: &mut Index) -> Result<bool, Error> {
         let from = u64::from(index.last_position());
+        let mut fits = true;
         self.scan(from, |placed| {
             match from > 0 && placed.position == from {
-                true => index.on_last_entry(self.noted(&placed)),
+                true => fits = index.on_last_entry(self.noted(&placed)),
                 false => index.on_batch(self.noted(&placed), self.index_interval),
             }
-            true
-        })
+            fits
+        })?;
+        Ok(fits)
     }
 
     /// Cuts the log after the record before `end`, which must be there. Only while the partition is
@@ -331,7 +345,10 @@ impl Segment {
         }
         self.cut(after)?;
         let stale = index.cut(after);
-        self.note_tail(&mut index)?;
+        if !self.note_tail(&mut index)? {
+            index = Index::default();
+            self.note_tail(&mut index)?;
+        }
         *self.index.lock() = Some(index);
         match stale {
             true => self.flush_index().map(|()| true),
