@@ -123,8 +123,7 @@ impl Partition {
     }
 
     /// After a restart: removes the small files that belong to nothing; notes the newest snapshot.
-    pub(super) fn remove_orphans(&self, bases: &[i64]) -> Result<(), Error> {
-        let names = self.disk.list(&self.dir).map_err(Error::io(format!("list {}", self.dir)))?;
+    pub(super) fn remove_orphans(&self, names: &[String], bases: &[i64]) -> Result<(), Error> {
         for name in names {
             let Some((base, suffix)) = name.split_once('.') else { continue };
             let Ok(base) = base.parse::<i64>() else { continue };

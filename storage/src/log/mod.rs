@@ -180,10 +180,13 @@ impl Partition {
             self.disk.remove_dir(&self.dir).map_err(Error::io(action))?;
             self.create_files()?;
         }
-        self.settle_swaps()?;
+        let mut names = self.names_in_dir()?;
+        if self.settle_swaps(&names)? {
+            names = self.names_in_dir()?;
+        }
         let mut kept = Vec::new();
-        let bases = self.base_offsets()?;
-        self.remove_orphans(&bases)?;
+        let bases = base_offsets(&names);
+        self.remove_orphans(&names, &bases)?;
         for base_offset in bases {
             let interval = config.index_interval_bytes;
             let segment = Segment::open(&self.disk, &self.dir, base_offset, now_ms, interval)?;
@@ -266,11 +269,8 @@ impl Partition {
         self.remove_below(start, config, now_ms)
     }
 
-    /// The segments on disk, by name.
-    fn base_offsets(&self) -> Result<Vec<i64>, Error> {
-        let names = self.disk.list(&self.dir).map_err(Error::io(format!("list {}", self.dir)))?;
-        let of = |name: &String| name.strip_suffix(".log")?.parse::<i64>().ok();
-        Ok(names.iter().filter_map(of).filter(|base| *base >= 0).collect())
+    fn names_in_dir(&self) -> Result<Vec<String>, Error> {
+        self.disk.list(&self.dir).map_err(Error::io(format!("list {}", self.dir)))
     }
 
     // ---- the committer's side ----
@@ -607,6 +607,12 @@ impl Partition {
             None => Ok(None),
         }
     }
+}
+
+/// The segments among the names of files.
+fn base_offsets(names: &[String]) -> Vec<i64> {
+    let of = |name: &String| name.strip_suffix(".log")?.parse::<i64>().ok();
+    names.iter().filter_map(of).filter(|base| *base >= 0).collect()
 }
 
 /// The first record of a batch at or after a time and an offset.

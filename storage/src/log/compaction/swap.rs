@@ -113,11 +113,13 @@ impl Partition {
         self.sync_names()
     }
 
-    /// After a restart: removes what was begun, finishes what was decided.
-    pub(crate) fn settle_swaps(&self) -> Result<(), Error> {
-        let names = self.disk.list(&self.dir).map_err(Error::io(format!("list {}", self.dir)))?;
-        for name in &names {
+    /// After a restart, with the names of all files: removes what was begun, finishes what was
+    /// decided. True when that changed the names.
+    pub(crate) fn settle_swaps(&self, names: &[String]) -> Result<bool, Error> {
+        let mut changed = false;
+        for name in names {
             if name.ends_with(".cleaned") || name.ends_with(".deleted") {
+                changed = true;
                 let path = format!("{}/{name}", self.dir);
                 self.disk.remove(&path).map_err(Error::io(format!("remove {path}")))?;
             }
@@ -133,11 +135,12 @@ impl Partition {
                 end = placed.header.next_offset();
                 true
             })?;
+            changed = true;
             let old: Vec<i64> =
                 bases("log").into_iter().filter(|log| (base..end).contains(log)).collect();
             self.finish_swap(base, &old)?;
         }
-        Ok(())
+        Ok(changed)
     }
 
     fn file(&self, base_offset: i64, suffix: &str) -> String {
