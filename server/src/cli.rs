@@ -1,9 +1,11 @@
 //! The command line: what a newcomer sees at `millstream --help`.
 
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use millstream_storage::kafka::KafkaConfig;
 
 use crate::listeners::{Advertised, ListenerSpec};
@@ -116,14 +118,46 @@ fn kafka_setting(text: &str) -> Result<(String, String), String> {
 #[derive(Clone, Debug, Default, Args)]
 pub struct LoginArgs {
     /// User to log in as. The password comes from MILLSTREAM_PASSWORD, or is asked for.
-    #[arg(long, env = "MILLSTREAM_USER")]
+    #[arg(long, global = true, env = "MILLSTREAM_USER")]
     pub user: Option<String>,
     /// The password; better in the environment than on the command line, where others can see it.
-    #[arg(long, env = "MILLSTREAM_PASSWORD", hide = true, hide_env_values = true)]
+    #[arg(long, global = true, env = "MILLSTREAM_PASSWORD", hide = true, hide_env_values = true)]
     pub password: Option<Secret>,
-    /// Certificates that the server's is trusted by, PEM; for https.
-    #[arg(long, env = "MILLSTREAM_CA")]
+    /// Certificates that the server's is trusted by, PEM; with it the connection is encrypted.
+    #[arg(long, global = true, env = "MILLSTREAM_CA")]
     pub ca: Option<PathBuf>,
+}
+
+impl LoginArgs {
+    /// The user's password: given, or asked for at the terminal.
+    ///
+    /// # Errors
+    /// When there is no terminal to ask at.
+    pub fn password(&self) -> io::Result<Secret> {
+        match (&self.password, &self.user) {
+            (Some(password), _) => Ok(password.clone()),
+            (None, user) => ask_password(user.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// Asks for a password at the terminal, without showing it.
+fn ask_password(user: &str) -> io::Result<Secret> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Err(io::Error::other("give the password in MILLSTREAM_PASSWORD"));
+    }
+    eprint!("Password of {user}: ");
+    let before = tcgetattr(&stdin)?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    tcsetattr(&stdin, OptionalActions::Flush, &before)?;
+    eprintln!();
+    read?;
+    Ok(Secret::from(line.trim_end_matches(['\r', '\n'])))
 }
 
 /// Whether clients show certificates (Kafka: `ssl.client.auth`).

@@ -9,12 +9,15 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::cli::LoginArgs;
+use crate::tls::{self, BlockingTls};
 use bytes::{Bytes, BytesMut};
 use kafka_wire::{
     CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, InitProducerIdRequest,
     ListOffsetsRequest, MetadataRequest, OutboundFrameLimits, ProduceRequest, RequestResponsePair,
-    ResponseHeader, create_topics_request, encode_request, fetch_request, list_offsets_request,
-    metadata_request, produce_request, response_header_version_for,
+    ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, create_topics_request,
+    encode_request, fetch_request, list_offsets_request, metadata_request, produce_request,
+    response_header_version_for,
 };
 use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaDecode, KafkaEncode, StrBytes};
 use millstream_storage::log::batch::{BatchHeader, RecordIter, records};
@@ -27,6 +30,8 @@ const DECOMPRESSED_MAX: usize = 256 << 20;
 pub const PRODUCE: i16 = 9;
 /// The version of Fetch that is spoken here.
 pub const FETCH: i16 = 12;
+const SASL_HANDSHAKE: i16 = 1;
+const SASL_AUTHENTICATE: i16 = 2;
 const LIST_OFFSETS: i16 = 7;
 const CREATE_TOPICS: i16 = 7;
 const DELETE_TOPICS: i16 = 5;
@@ -161,9 +166,40 @@ impl Fetched {
     }
 }
 
+/// A socket, encrypted or not.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<BlockingTls>),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(tcp) => tcp.read(buffer),
+            Stream::Tls(tls) => tls.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(tcp) => tcp.write(bytes),
+            Stream::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(tcp) => tcp.flush(),
+            Stream::Tls(tls) => tls.flush(),
+        }
+    }
+}
+
 /// A connection to one broker.
 pub struct KafkaClient {
-    stream: TcpStream,
+    stream: Stream,
     name: StrBytes,
     correlation: i32,
     out: BytesMut,
@@ -183,12 +219,49 @@ impl KafkaClient {
                     stream.set_read_timeout(Some(timeout))?;
                     stream.set_write_timeout(Some(timeout))?;
                     let name = StrBytes::from("millstream");
+                    let stream = Stream::Plain(stream);
                     return Ok(KafkaClient { stream, name, correlation: 0, out: BytesMut::new() });
                 }
                 Err(e) => failed = e,
             }
         }
         Err(failed.into())
+    }
+
+    /// Connects to `host:port` as somebody: with TLS if there are certificates to trust, and logged
+    /// in (SASL PLAIN) if there is a user. A password goes out unencrypted only to this machine.
+    ///
+    /// # Errors
+    /// Those of [`KafkaClient::connect`]; the server is not trusted, or the login failed.
+    pub fn connect_as(place: &str, timeout: Duration, login: &LoginArgs) -> Result<KafkaClient> {
+        let mut client = KafkaClient::connect(place, timeout)?;
+        let mut is_local = false;
+        if let Stream::Plain(tcp) = &client.stream {
+            is_local = tcp.peer_addr()?.ip().is_loopback();
+            if let Some(ca) = &login.ca {
+                let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                client.stream = Stream::Tls(Box::new(tls::over(tcp.try_clone()?, host, ca)?));
+            }
+        }
+        let Some(user) = &login.user else { return Ok(client) };
+        if login.ca.is_none() && !is_local {
+            let message = "a password goes to another machine only with TLS: give --ca FILE";
+            return Err(io::Error::other(message).into());
+        }
+        let password = login.password()?;
+        let mut handshake = SaslHandshakeRequest::default();
+        handshake.mechanism = "PLAIN".into();
+        check("SaslHandshake", client.call(&handshake, SASL_HANDSHAKE)?.error_code)?;
+        let mut authenticate = SaslAuthenticateRequest::default();
+        authenticate.auth_bytes = format!("\0{user}\0{}", password.reveal()).into();
+        let answer = client.call(&authenticate, SASL_AUTHENTICATE)?;
+        match answer.error_message.filter(|_| answer.error_code != 0) {
+            Some(message) => {
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, message.as_str()).into())
+            }
+            None => check("SaslAuthenticate", answer.error_code).map(|()| client),
+        }
     }
 
     /// The same connection under a name that the broker may show to people.

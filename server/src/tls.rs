@@ -16,9 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::cli::{ClientAuth, TlsArgs};
@@ -93,12 +95,29 @@ pub fn acceptor(args: &TlsArgs) -> io::Result<TlsAcceptor> {
 /// # Errors
 /// When the file is missing or does not hold certificates.
 pub fn connector(ca: &Path) -> io::Result<TlsConnector> {
+    Ok(TlsConnector::from(Arc::new(client_config(ca)?)))
+}
+
+fn client_config(ca: &Path) -> io::Result<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
-    let config = config.with_root_certificates(roots(ca)?).with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(config.with_root_certificates(roots(ca)?).with_no_client_auth())
 }
+
+/// The client's side of a blocking connection; see [`connector`].
+///
+/// # Errors
+/// When the file does not hold certificates, or the host is no name.
+pub fn over(tcp: std::net::TcpStream, host: &str, ca: &Path) -> io::Result<BlockingTls> {
+    let config = client_config(ca)?;
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    Ok(StreamOwned::new(connection, tcp))
+}
+
+/// A blocking client's connection with TLS.
+pub type BlockingTls = StreamOwned<ClientConnection, std::net::TcpStream>;
 
 /// A connection, encrypted or not.
 pub enum Stream {

@@ -73,6 +73,14 @@ if MILLSTREAM_USER=admin MILLSTREAM_PASSWORD=wrong sql -e "SHOW TOPICS;" >"$dir/
     echo "a wrong password runs SQL" && exit 1
 fi
 
+echo "-- the command line's tools over TLS"
+export MILLSTREAM_CA="$dir/ca.pem" MILLSTREAM_KAFKA="localhost:$((port + 2))"
+MILLSTREAM_USER=admin MILLSTREAM_PASSWORD=root-secret "$server" topics list | grep -q guarded
+MILLSTREAM_USER=alice MILLSTREAM_PASSWORD=wonder-land "$server" produce guarded <<<"from the command line"
+if MILLSTREAM_USER=alice MILLSTREAM_PASSWORD=wrong "$server" topics list >"$dir/out" 2>&1; then
+    echo "a wrong password lists topics" && exit 1
+fi
+
 if grep -qE 'root-secret|wonder-land|builder' "$dir/log"; then
     echo "a password is in the server's log" && exit 1
 fi

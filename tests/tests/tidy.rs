@@ -75,7 +75,15 @@ fn an_edge_upwards_would_be_seen() {
 /// plain file names with an ending of ours.
 fn named_paths(document: &str) -> Vec<String> {
     let folders = [
-        "sql", "storage", "engine", "connectors", "server", "tests", "examples", "docs", "vendor",
+        "sql",
+        "storage",
+        "engine",
+        "connectors",
+        "server",
+        "tests",
+        "examples",
+        "docs",
+        "vendor",
         ".ci",
     ];
     let is_path = |text: &&str| {
@@ -83,7 +91,9 @@ fn named_paths(document: &str) -> Vec<String> {
         let first = text.split('/').next().unwrap_or_default();
         let ours = text.contains('/') && folders.contains(&first);
         let file = !text.contains('/')
-            && [".md", ".toml"].iter().any(|ending| text.ends_with(ending) && text.len() > ending.len());
+            && [".md", ".toml"]
+                .iter()
+                .any(|ending| text.ends_with(ending) && text.len() > ending.len());
         plain && (ours || file)
     };
     let mut named = Vec::new();
@@ -111,7 +121,8 @@ fn documents_name_paths_that_exist() {
 
 #[test]
 fn paths_are_found_in_back_quotes_only() {
-    let document = "`sql/src/no.rs` sql/x `/ksql` `application/json` `Cargo.toml` `x.rs`\n```\n`sql/y`\n```";
+    let document =
+        "`sql/src/no.rs` sql/x `/ksql` `application/json` `Cargo.toml` `x.rs`\n```\n`sql/y`\n```";
     assert_eq!(named_paths(document), ["sql/src/no.rs", "Cargo.toml"]);
 }
 
@@ -167,5 +178,36 @@ fn every_error_code_is_documented_and_every_documented_one_exists() {
     }
     for code in &documented {
         assert!(codes.contains(code), "docs/errors.md names {code}, which no statement gets");
+    }
+}
+
+/// Handlers that need nobody's leave: what they tell is no secret, or they are how one logs in, or
+/// their question is asked in the file that is named.
+const ASKS_NOBODY: &[(&str, &str)] = &[
+    ("alter_configs.rs", "../configs/alter.rs asks"),
+    ("api_versions.rs", "Kafka's own rule: open even before the login"),
+    ("delegation_tokens.rs", "always refused"),
+    ("describe_cluster.rs", "Kafka's own rule: whoever is in may know the nodes"),
+    ("incremental_alter_configs.rs", "../configs/alter.rs asks"),
+    ("mod.rs", "no handler"),
+    ("sasl.rs", "the login itself"),
+];
+
+/// With authorization on, a handler that forgets to ask would be open to everybody.
+#[test]
+fn every_handler_asks_the_authorizer() {
+    let handlers = root().join("storage/src/kafka/handlers");
+    for entry in fs::read_dir(&handlers).expect("the handlers' folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let asks = read(&path).contains("Operation::");
+        match ASKS_NOBODY.iter().find(|(file, _)| *file == name) {
+            None => assert!(
+                asks,
+                "{} never names an Operation: see check_topic and its kin in handlers/mod.rs",
+                path.display()
+            ),
+            Some(_) => {}
+        }
     }
 }

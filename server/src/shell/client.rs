@@ -1,6 +1,6 @@
 //! The shell's side of SQL over HTTP: one request, an answer as JSON or as a stream of lines.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,13 +11,12 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::cli::{LoginArgs, Secret};
+use crate::cli::LoginArgs;
 use crate::tls;
 
 /// Where SQL is unless the address says otherwise.
@@ -75,10 +74,7 @@ impl SqlClient {
             client.tls = Some((tls::connector(ca)?, name));
         }
         if let Some(user) = &login.user {
-            let password = match &login.password {
-                Some(password) => password.clone(),
-                None => ask_password(user)?,
-            };
+            let password = login.password()?;
             let pair = BASE64.encode(format!("{user}:{}", password.reveal()));
             let mut value = HeaderValue::try_from(format!("Basic {pair}")).map_err(io::Error::other)?;
             value.set_sensitive(true);
@@ -193,25 +189,6 @@ where
         let _ = connection.await;
     });
     Ok(sender)
-}
-
-/// Asks for a password at the terminal, without showing it.
-fn ask_password(user: &str) -> io::Result<Secret> {
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
-        return Err(io::Error::other("give the password in MILLSTREAM_PASSWORD"));
-    }
-    eprint!("Password of {user}: ");
-    let before = tcgetattr(&stdin)?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
-    let mut line = String::new();
-    let read = stdin.read_line(&mut line);
-    tcsetattr(&stdin, OptionalActions::Flush, &before)?;
-    eprintln!();
-    read?;
-    Ok(Secret::from(line.trim_end_matches(['\r', '\n'])))
 }
 
 async fn collect_json(response: Response<Incoming>) -> io::Result<Value> {

@@ -93,7 +93,8 @@ fn string(value: &Element<'_>) -> Option<String> {
     match value.tag {
         0x0c | 0x13 | 0x14 | 0x16 => String::from_utf8(value.content.to_vec()).ok(),
         0x1e => {
-            let units = value.content.chunks_exact(2).map(|two| u16::from_be_bytes([two[0], two[1]]));
+            let units =
+                value.content.chunks_exact(2).map(|two| u16::from_be_bytes([two[0], two[1]]));
             String::from_utf16(&units.collect::<Vec<_>>()).ok()
         }
         _ => None,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::pair;
+use crate::cli::LoginArgs;
 
 /// One of the tools with its arguments.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Server {
         value_name = "HOST:PORT"
     )]
     pub kafka: String,
+    #[command(flatten)]
+    pub login: LoginArgs,
 }
 
 const TOPICS_HELP: &str = "\

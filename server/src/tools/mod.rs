@@ -64,7 +64,7 @@ pub async fn run(tool: Tool) -> io::Result<i32> {
 
 fn connect(server: &Server) -> io::Result<KafkaClient> {
     let place = &server.kafka;
-    let client = KafkaClient::connect(place.as_str(), TIMEOUT).map_err(|e| {
+    let client = KafkaClient::connect_as(place, TIMEOUT, &server.login).map_err(|e| {
         let e = io::Error::from(e);
         let hint = "Is the server running? Say where with --kafka HOST:PORT.";
         io::Error::new(e.kind(), format!("cannot reach a Kafka broker at {place}: {e}. {hint}"))
