@@ -249,6 +249,39 @@ fn a_budget_cuts_and_positions_go_on() {
 }
 
 #[test]
+fn compaction_leaves_gaps_that_a_source_reads_over() {
+    let mut world = World::new(&[("a", 1)]);
+    let settings = [("cleanup.policy", "compact"), ("segment.bytes", "1024"), ("min.cleanable.dirty.ratio", "0")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
+    world.broker.alter_config(world.at("a", 0).topic, &settings).expect("altered");
+    world.broker.commit_pending(0).expect("committed");
+    // All of one key: the newest record of each part that is compacted stays.
+    (0..100).for_each(|v| world.produce("a", 0, &[(i64::from(v), v)]));
+    let early = world.open("a", None);
+    assert_eq!(world.poll(&[early], 3), [(1, 0, 0), (1, 1, 1), (1, 2, 2)]);
+    assert_eq!(world.broker.compact(0).expect("compacts"), 1);
+    let late = world.open("a", None);
+    world.io.end_at_now(late);
+    let mut last = Vec::new();
+    for _ in 0..300 {
+        let rows = world.poll(&[late], 1);
+        if rows.is_empty() {
+            break;
+        }
+        last.extend(rows.into_iter().map(|(_, _, v)| v));
+    }
+    assert!(last.len() < 20 && last.is_sorted(), "{last:?}");
+    assert_eq!(last.last(), Some(&99));
+    assert!(world.io.is_caught_up(late));
+    // Who began before goes on with what it had read, then over the gap.
+    let mut rest = Vec::new();
+    while !world.io.is_caught_up(early) {
+        rest.extend(world.poll(&[early], 7).into_iter().map(|(_, _, v)| v));
+    }
+    assert!(rest.is_sorted() && rest.first() == Some(&3) && rest.last() == Some(&99), "{rest:?}");
+}
+
+#[test]
 fn rows_of_aborted_and_open_transactions_are_no_input() {
     let mut world = World::new(&[("a", 1)]);
     let id = world.open("a", None);
