@@ -94,7 +94,7 @@ impl World {
         let marker =
             Marker { producer_id: producer, producer_epoch: 0, coordinator_epoch: 0, commit };
         let partitions = partitions.iter().map(|partition| self.at("a", *partition)).collect();
-        let end = TransactionEnd { marker, partitions, facts: Vec::new() };
+        let end = TransactionEnd { marker, partitions, facts: Vec::new(), told: Vec::new() };
         self.broker.end_transaction(&end, 0).expect("ended");
         self.broker.commit_pending(0).expect("committed");
     }
