@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::batch::{BatchError, BatchHeader, HEADER_BYTES, batches};
+use super::batch::{BatchError, BatchHeader, HEADER_BYTES, NO_TIMESTAMP, batches};
 use super::index::{Index, Noted};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
@@ -179,7 +179,11 @@ impl Segment {
             position: placed.position as u32,
             bytes: placed.header.total_bytes as u32,
             last_relative: (placed.header.last_offset() - self.base_offset) as u32,
-            max_timestamp: placed.header.max_timestamp,
+            // A batch that compaction emptied has no record of its time.
+            max_timestamp: match placed.header.record_count {
+                0 => NO_TIMESTAMP,
+                _ => placed.header.max_timestamp,
+            },
         }
     }
 
