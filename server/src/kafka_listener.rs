@@ -66,6 +66,8 @@ pub fn node(
 /// When what the journal knows of groups, users or ACLs cannot be read.
 pub fn guarded_node(broker: Arc<Broker>, config: KafkaConfig) -> io::Result<Arc<KafkaNode>> {
     let facts = broker.group_facts();
+    // Connections call the committer, behind all that has arrived.
+    let config = KafkaConfig { commit_held: true, ..config };
     let node = KafkaNode::new(broker, &facts, config, Arc::new(RandomIds), now_ms());
     node.map(Arc::new).map_err(|error| {
         let message = format!("groups, users or ACLs in the journal: {error}");

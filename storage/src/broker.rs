@@ -255,7 +255,6 @@ struct Writer {
     /// Buffers used in turn with those of [`Commit`].
     spare_group: Group,
     spare_effects: Vec<Effect>,
-    scratch: Vec<u8>,
     #[cfg(feature = "fault-skip-sync")]
     fault: commit::SkipFault,
 }

@@ -11,7 +11,7 @@
 mod mem;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +64,15 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, position: u64, len: usize) -> io::Result<Vec<u8>>;
     /// Writes all of `data` at `position`, growing the file if needed.
     fn write_at(&self, position: u64, data: &[u8]) -> io::Result<()>;
+    /// Writes all of these, one behind the other.
+    fn write_pieces_at(&self, position: u64, pieces: &[&[u8]]) -> io::Result<()> {
+        let mut at = position;
+        for piece in pieces {
+            self.write_at(at, piece)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
     fn len(&self) -> io::Result<u64>;
     /// Cuts or extends (with zeros) to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
@@ -167,6 +176,9 @@ impl Disk for RealDisk {
     }
 }
 
+/// Pieces of one system call (Linux: `IOV_MAX`).
+const PIECES_MAX: usize = 1024;
+
 struct RealFile {
     file: File,
 }
@@ -191,6 +203,28 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, position: u64, data: &[u8]) -> io::Result<()> {
         self.file.write_all_at(data, position)
+    }
+
+    fn write_pieces_at(&self, mut position: u64, pieces: &[&[u8]]) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut rest = &mut slices[..];
+        loop {
+            // Drops what is empty, at the end everything.
+            IoSlice::advance_slices(&mut rest, 0);
+            if rest.is_empty() {
+                return Ok(());
+            }
+            let some = &rest[..rest.len().min(PIECES_MAX)];
+            match rustix::io::pwritev(&self.file, some, position) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    position += written as u64;
+                    IoSlice::advance_slices(&mut rest, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -119,9 +119,17 @@ impl Admission {
     /// Waits, in turn, until so many bytes of a request may be held. A request that is larger than
     /// all there is gets all there is.
     pub(super) fn admit(&self, bytes: usize) -> Admitting {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units);
-        let semaphore = self.bytes.clone();
+        let (units, semaphore) = (self.units_of(bytes), self.bytes.clone());
         Box::pin(async move { semaphore.acquire_many_owned(units).await.ok() })
+    }
+
+    /// The same, if there is no need to wait.
+    pub(super) fn try_admit(&self, bytes: usize) -> Option<Permit> {
+        self.bytes.clone().try_acquire_many_owned(self.units_of(bytes)).ok()
+    }
+
+    fn units_of(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units)
     }
 }
 

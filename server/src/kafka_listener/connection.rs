@@ -18,7 +18,7 @@
 //! - a connection holds at most [`PIPELINE_MAX`] answers and one frame more than it works on.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +49,9 @@ const LARGE: usize = 4 << 20;
 
 /// Where the key of a frame's request ends.
 const KEY_END: usize = 6;
+
+/// Pieces of answers in one system call.
+const PIECES_MAX: usize = 64;
 
 /// After a stop is asked for, answers that wait for the disk get so long.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -166,8 +169,10 @@ impl Connection {
 
     /// Carries out the requests that have arrived, as far as order allows.
     async fn take_frames(&mut self) -> io::Result<()> {
+        let mut taken = false;
         while self.may_take() {
-            let Some(frame) = self.take_frame()? else { return Ok(()) };
+            let Some(frame) = self.take_frame()? else { break };
+            taken = true;
             let permit = self.permit.take();
             let outcome = match self.session.is_logging_in() {
                 true => self.log_in(frame).await?,
@@ -176,6 +181,10 @@ impl Connection {
             if let Some(slot) = self.to_slot(outcome, permit)? {
                 self.slots.push_back(slot);
             }
+        }
+        // All that has arrived is committed together.
+        if taken && self.node.broker().commit_held(now_ms()) {
+            self.settle()?;
         }
         Ok(())
     }
@@ -198,7 +207,8 @@ impl Connection {
 
     fn to_slot(&mut self, outcome: Outcome, permit: Option<Permit>) -> io::Result<Option<Slot>> {
         Ok(match outcome {
-            Outcome::Ready(answer) => Some(Slot::Ready(self.node.hold(answer))),
+            Outcome::Ready(answer) => Some(Slot::Ready(self.node.hold(vec![answer]))),
+            Outcome::Pieces(pieces) => Some(Slot::Ready(self.node.hold(pieces))),
             Outcome::Wait { until_ms, wake_on, pending } => {
                 // What waits only for the disk has let go of the request.
                 let permit = permit.filter(|_| !pending.is_done_but_for_the_disk());
@@ -251,11 +261,15 @@ impl Connection {
         }
         if len > SMALL && self.permit.is_none() {
             if self.admitting.is_none() {
-                self.admitting = Some(self.admission.admit(len));
+                // Without a turn of the loop when nobody waits.
+                self.permit = self.admission.try_admit(len);
             }
-            // It waits for us now, not we for it.
-            self.frame_since = None;
-            return Ok(false);
+            if self.permit.is_none() {
+                self.admitting.get_or_insert_with(|| self.admission.admit(len));
+                // It waits for us now, not we for it.
+                self.frame_since = None;
+                return Ok(false);
+            }
         }
         let missing = (4 + len).saturating_sub(self.input.len());
         if self.input.capacity() - self.input.len() < missing.min(4096).max(1) {
@@ -288,13 +302,13 @@ impl Connection {
             if !matches!(self.slots[at], Slot::Wait { .. }) {
                 continue;
             }
-            let gone = Slot::Ready(self.node.hold(Bytes::new()));
+            let gone = Slot::Ready(self.node.hold(Vec::new()));
             if let Slot::Wait { pending, permit, .. } = std::mem::replace(&mut self.slots[at], gone)
             {
                 let outcome = kafka::resume(&self.node, &mut self.session, pending, now);
                 let slot = match outcome {
                     // A produce without acks that had to wait has no answer.
-                    Outcome::NoResponse => Some(Slot::Ready(self.node.hold(Bytes::new()))),
+                    Outcome::NoResponse => Some(Slot::Ready(self.node.hold(Vec::new()))),
                     outcome => self.to_slot(outcome, permit)?,
                 };
                 self.slots[at] =
@@ -306,15 +320,23 @@ impl Connection {
 
     /// Writes the answers that are ready and whose turn it is.
     async fn flush(&mut self) -> io::Result<()> {
-        let mut wrote = false;
+        let mut answers = Vec::new();
         while let Some(Slot::Ready(_)) = self.slots.front() {
             let Some(Slot::Ready(answer)) = self.slots.pop_front() else { break };
-            let limits = &self.admission.limits;
-            let time = limits.patience * 3 + limits.transfer_time(answer.len());
-            timeout(time, self.socket.write_all(&answer)).await.map_err(|_| too_slow())??;
-            wrote = true;
+            answers.push(answer);
         }
-        if wrote {
+        let mut pieces: VecDeque<Bytes> = answers
+            .iter()
+            .flat_map(|answer| answer.pieces())
+            .filter(|piece| !piece.is_empty())
+            .cloned()
+            .collect();
+        if !pieces.is_empty() {
+            let bytes = pieces.iter().map(Bytes::len).sum();
+            let limits = &self.admission.limits;
+            let time = limits.patience * 3 + limits.transfer_time(bytes);
+            let written = timeout(time, write_all(&mut self.socket, &mut pieces)).await;
+            written.map_err(|_| too_slow())??;
             timeout(self.admission.limits.patience * 3, self.socket.flush())
                 .await
                 .map_err(|_| too_slow())??;
@@ -415,6 +437,26 @@ impl Connection {
         }
         Ok(Some(frame))
     }
+}
+
+async fn write_all(socket: &mut Stream, pieces: &mut VecDeque<Bytes>) -> io::Result<()> {
+    while !pieces.is_empty() {
+        let slices: Vec<IoSlice<'_>> =
+            pieces.iter().take(PIECES_MAX).map(|piece| IoSlice::new(piece)).collect();
+        let mut written = socket.write_vectored(&slices).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        while let Some(piece) = pieces.front_mut() {
+            if written < piece.len() {
+                piece.advance(written);
+                break;
+            }
+            written -= piece.len();
+            pieces.pop_front();
+        }
+    }
+    Ok(())
 }
 
 async fn admitted(admitting: &mut Option<Admitting>) -> Option<Permit> {

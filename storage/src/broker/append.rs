@@ -1,8 +1,8 @@
-//! Taking record batches: the checks, the offsets, the one copy into the journal's group.
+//! Taking record batches: the checks, the offsets, the place in the journal's group.
 //!
 //! The order of checks is Kafka's (`LogValidator`, `UnifiedLog.append`). Everything that needs only the
-//! batch is done before the commit lock is taken; under it there are the producer's sequence, the
-//! offsets and the copy.
+//! batch is done before the commit lock is taken; under it there are the producer's sequence and the
+//! offsets. The records of a large batch are not copied: the group holds on to the request's bytes.
 
 use std::sync::Arc;
 
@@ -14,13 +14,15 @@ use super::{Appended, Broker, Commit, Ticket, TopicPartition};
 use crate::error::ErrorCode;
 use crate::journal::record::Kind;
 use crate::journal::wire::Put;
-use crate::log::batch::{self, BatchHeader, RecordIter};
+use crate::log::batch::{self, BatchHeader, HEADER_BYTES, RecordIter};
 use crate::log::control::Marker;
 use crate::log::{Partition, Verdict};
 use crate::topics::{Topic, TopicConfig};
 
 /// There is one leader and it never changes.
 const LEADER_EPOCH: i32 = 0;
+/// From here on holding on to a batch is cheaper than copying it.
+const LARGE_BYTES_MIN: usize = 2 << 10;
 /// Memory for looking into a batch of a compacted topic.
 const DECOMPRESSED_MAX: usize = crate::log::DECOMPRESSED_MAX;
 
@@ -37,6 +39,19 @@ impl Broker {
     /// Whether a transactional batch belongs to a transaction that its coordinator knows is for the
     /// caller to check; here it opens one.
     pub fn append(
+        &self,
+        at: TopicPartition,
+        records: Bytes,
+        now_ms: i64,
+    ) -> Result<Appended, ErrorCode> {
+        let appended = self.append_held(at, records, now_ms);
+        self.work.notify_one();
+        appended
+    }
+
+    /// As [`Broker::append`], but the committer is not called: the caller does so when it has more to
+    /// append, with [`Broker::commit_held`].
+    pub fn append_held(
         &self,
         at: TopicPartition,
         mut records: Bytes,
@@ -73,10 +88,9 @@ impl Broker {
         let place = commit.group.begin(Kind::Append, lsn);
         commit.group.bytes.put_uuid(at.topic);
         commit.group.bytes.put_i32(at.partition);
-        let base_offset = commit.assign(&topic, &partition, &records, header, lsn, now_ms);
+        let base_offset = commit.assign(&topic, &partition, records, header, lsn, now_ms);
         commit.group.end(place);
         commit.group.sync |= self.wants_sync(&topic);
-        self.work.notify_one();
         let ticket = Ticket(lsn);
         Ok(Appended { base_offset, log_append_time, log_start_offset, ticket, duplicate: false })
     }
@@ -85,7 +99,7 @@ impl Broker {
     /// makes room ([`super::WakeKey::Durable`]).
     pub fn has_room(&self) -> bool {
         let commit = self.commit.lock();
-        commit.stopped.is_some() || commit.group.bytes.len() < self.config.pending_bytes_max
+        commit.stopped.is_some() || commit.group.len() < self.config.pending_bytes_max
     }
 
     /// The commit lock, if not far too much waits already. Never blocks for long: whoever can wait
@@ -94,7 +108,7 @@ impl Broker {
         let commit = self.commit.lock();
         commit.check_open()?;
         self.check_not_full()?;
-        match commit.group.bytes.len() < 2 * self.config.pending_bytes_max {
+        match commit.group.len() < 2 * self.config.pending_bytes_max {
             true => Ok(commit),
             false => Err(ErrorCode::RequestTimedOut),
         }
@@ -102,12 +116,12 @@ impl Broker {
 }
 
 impl Commit {
-    /// Copies a checked batch, or a marker, into the group and gives it the partition's next offsets.
+    /// Puts a checked batch, or a marker, into the group and gives it the partition's next offsets.
     pub(super) fn assign(
         &mut self,
         topic: &Arc<Topic>,
         partition: &Arc<Partition>,
-        batch: &[u8],
+        batch: Bytes,
         mut header: BatchHeader,
         lsn: u64,
         now_ms: i64,
@@ -116,15 +130,22 @@ impl Commit {
         header.base_offset = assigned.next_offset;
         header.leader_epoch = LEADER_EPOCH;
         let start = self.group.bytes.len();
-        self.group.bytes.extend_from_slice(batch);
+        // The front is patched. A new time changes the checksum, for which all must lie together.
+        let whole = batch.len() < LARGE_BYTES_MIN || topic.config.log_append_time;
+        let front = if whole { batch.len() } else { HEADER_BYTES };
+        self.group.bytes.extend_from_slice(&batch[..front]);
         let copy = &mut self.group.bytes[start..];
         batch::patch_offset(copy, header.base_offset, LEADER_EPOCH);
         if topic.config.log_append_time {
             batch::patch_append_time(copy, header.attributes, now_ms);
             header.max_timestamp = now_ms;
         }
+        let rest = batch.slice(front..);
+        if !rest.is_empty() {
+            self.group.put_large(rest.clone());
+        }
         assigned.next_offset = header.next_offset();
-        let marker = if header.is_control() { Marker::read(batch) } else { None };
+        let marker = if header.is_control() { Marker::read(&batch) } else { None };
         match &marker {
             Some(marker) => drop(assigned.producers.on_marker(marker, now_ms)),
             None => assigned.producers.on_append(&header, lsn, now_ms),
@@ -132,7 +153,8 @@ impl Commit {
         self.effects.push(Effect::Append(Appending {
             partition: partition.clone(),
             config: topic.config.clone(),
-            batch: start..start + batch.len(),
+            front: start..start + front,
+            rest,
             header,
             marker,
         }));

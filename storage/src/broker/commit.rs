@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{Broker, Clock, Ticket, TopicPartition, WakeKey, Writer};
 use crate::error::Error;
 use crate::journal::record::Group;
-use crate::log::Partition;
 use crate::log::batch::BatchHeader;
 use crate::log::control::Marker;
+use crate::log::{Batch, Partition};
 use crate::topics::{Topic, TopicConfig};
 
-/// Small batches of one partition are gathered up to here and written at once.
-const GATHER_BYTES: usize = 1 << 20;
 /// How often the second thread looks around without being asked.
 pub(super) const CHORES_EVERY: Duration = Duration::from_secs(1);
 /// How often the committer tries again when the disk is full.
@@ -44,8 +44,10 @@ pub(super) enum Effect {
 pub(super) struct Appending {
     pub partition: Arc<Partition>,
     pub config: Arc<TopicConfig>,
-    /// In the group's bytes.
-    pub batch: Range<usize>,
+    /// The front of the batch, in the group's bytes.
+    pub front: Range<usize>,
+    /// The rest of it.
+    pub rest: Bytes,
     /// With its final offset.
     pub header: BatchHeader,
     /// The batch ends a transaction.
@@ -122,12 +124,35 @@ impl Broker {
         }
     }
 
+    /// Commits what [`Broker::append_held`] took. If nothing of it waits for the disk and nobody else
+    /// is committing, that is done here and now, without waking another thread: then true. Else the
+    /// committer is called.
+    pub fn commit_held(&self, now_ms: i64) -> bool {
+        let waits_for_disk = {
+            let commit = self.commit.lock();
+            if commit.group.is_empty() {
+                return false;
+            }
+            commit.group.sync
+        };
+        match self.writer.try_lock().filter(|_| !waits_for_disk) {
+            // A failure has stopped the broker: whoever waits learns it from there.
+            Some(mut writer) => self.commit_with(&mut writer, now_ms).is_ok(),
+            None => {
+                self.work.notify_one();
+                false
+            }
+        }
+    }
+
     /// Publishes everything submitted so far. Gives the number of journal records. When the disk is
     /// full, some may be left waiting: then [`Broker::full`] says so, and it is tried again with the
     /// next call.
     pub fn commit_pending(&self, now_ms: i64) -> Result<usize, Error> {
-        let mut writer = self.writer.lock();
-        let writer = &mut *writer;
+        self.commit_with(&mut self.writer.lock(), now_ms)
+    }
+
+    fn commit_with(&self, writer: &mut Writer, now_ms: i64) -> Result<usize, Error> {
         let mut group = std::mem::take(&mut writer.spare_group);
         let mut effects = std::mem::take(&mut writer.spare_effects);
         {
@@ -188,7 +213,7 @@ impl Broker {
         }
         let mut records = 0;
         while let Some(one) = waiting.front_mut().filter(|one| one.in_journal) {
-            one.apply(&mut writer.scratch, now_ms)?;
+            one.apply(now_ms)?;
             records += (one.group.last_lsn - one.group.first_lsn + 1) as usize;
             self.publish(&one.effects, Ticket(one.group.last_lsn));
             self.wake_all(&one.effects);
@@ -312,7 +337,7 @@ impl SkipFault {
     ) -> Result<(), Error> {
         self.groups += 1;
         if self.groups % 64 >= 32 {
-            self.held.push(Group { bytes: group.bytes.clone(), ..*group });
+            self.held.push(group.clone());
             return Ok(());
         }
         for mut held in self.held.drain(..) {
@@ -334,7 +359,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// Brings the group's records to segments and directories. Nothing of it is visible yet.
-    fn apply(&mut self, scratch: &mut Vec<u8>, now_ms: i64) -> Result<(), Error> {
+    fn apply(&mut self, now_ms: i64) -> Result<(), Error> {
         while let Some(effect) = self.effects.get(self.applied) {
             if !matches!(effect, Effect::Append(_)) {
                 change_files(effect, now_ms)?;
@@ -347,7 +372,7 @@ impl Waiting {
                 run.push(append);
             }
             let count = run.len();
-            append_run(&mut run, &self.group.bytes, scratch, now_ms)?;
+            append_run(&mut run, &self.group.bytes, now_ms)?;
             self.applied += count;
         }
         Ok(())
@@ -385,39 +410,20 @@ fn change_files(effect: &Effect, now_ms: i64) -> Result<(), Error> {
 }
 
 /// Appends a run of batches, those of one partition together.
-fn append_run(
-    run: &mut Vec<&Appending>,
-    bytes: &[u8],
-    scratch: &mut Vec<u8>,
-    now_ms: i64,
-) -> Result<(), Error> {
+fn append_run(run: &mut Vec<&Appending>, bytes: &[u8], now_ms: i64) -> Result<(), Error> {
     // Stable, so the batches of one partition stay in the order of their offsets.
     run.sort_by_key(|append| append.partition.at);
     for of_one in run.chunk_by(|a, b| Arc::ptr_eq(&a.partition, &b.partition)) {
-        let mut rest = of_one;
-        while let Some(first) = rest.first() {
-            let partition = &first.partition;
-            let mut take = 1;
-            let mut gathered = first.batch.len();
-            while let Some(more) = rest.get(take) {
-                if gathered + more.batch.len() > GATHER_BYTES {
-                    break;
-                }
-                gathered += more.batch.len();
-                take += 1;
-            }
-            let headers: Vec<BatchHeader> = rest[..take].iter().map(|a| a.header).collect();
-            if take == 1 {
-                partition.append(&bytes[first.batch.clone()], &headers, &first.config, now_ms)?;
-            } else {
-                scratch.clear();
-                for append in &rest[..take] {
-                    scratch.extend_from_slice(&bytes[append.batch.clone()]);
-                }
-                partition.append(scratch, &headers, &first.config, now_ms)?;
-            }
-            rest = &rest[take..];
-        }
+        let Some(first) = of_one.first() else { continue };
+        let batches: Vec<Batch<'_>> = of_one
+            .iter()
+            .map(|append| Batch {
+                header: append.header,
+                front: &bytes[append.front.clone()],
+                rest: &append.rest,
+            })
+            .collect();
+        first.partition.append(&batches, &first.config, now_ms)?;
     }
     run.clear();
     Ok(())

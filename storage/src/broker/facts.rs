@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{AppRecord, Broker, Commit, Part, Seal, Sealed, Ticket, TopicPartition};
 use crate::config::Durability;
 use crate::error::Error;
-use crate::journal::record::Kind;
+use crate::journal::record::{Begun, Kind};
 use crate::journal::wire::Put;
 use crate::log::Partition;
 use crate::log::batch::{BatchError, BatchHeader, batches};
@@ -60,13 +60,13 @@ impl Broker {
             commit.group.bytes.put_uuid(topic.id);
             commit.group.bytes.put_i32(partition.at.partition);
             commit.group.bytes.put_u32(bytes.len() as u32);
-            let mut rest = &bytes[..];
+            let mut from = 0;
             let first = partition.assigned.lock().next_offset;
             base_offsets.push(first);
             for header in headers {
-                let (batch, after) = rest.split_at(header.total_bytes);
+                let batch = bytes.slice(from..from + header.total_bytes);
                 commit.assign(&topic, &partition, batch, header, lsn, now_ms);
-                rest = after;
+                from += header.total_bytes;
             }
             if held {
                 let last = partition.assigned.lock().next_offset - 1;
@@ -187,7 +187,7 @@ impl Broker {
     }
 
     /// Ends a record that is as durable as the server is configured.
-    pub(super) fn end_record(&self, commit: &mut Commit, place: usize) {
+    pub(super) fn end_record(&self, commit: &mut Commit, place: Begun) {
         commit.group.end(place);
         commit.group.sync |= self.config.durability == Durability::Fsync;
         self.work.notify_one();

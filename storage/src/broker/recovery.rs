@@ -30,7 +30,7 @@ use crate::journal::snapshot::{PartitionState, Snapshot, TopicState};
 use crate::journal::{JOURNAL_DIR, Journal};
 use crate::log::batch::{BatchHeader, batches};
 use crate::log::control::Marker;
-use crate::log::{LOG_DIR, Partition, Producers};
+use crate::log::{Batch, LOG_DIR, Partition, Producers};
 use crate::topics::{Topic, TopicConfig, Topics, kafka_uuid};
 
 impl Broker {
@@ -86,7 +86,6 @@ impl Broker {
                 waiting: VecDeque::new(),
                 spare_group: Group::default(),
                 spare_effects: Vec::new(),
-                scratch: Vec::new(),
                 #[cfg(feature = "fault-skip-sync")]
                 fault: super::commit::SkipFault::default(),
             }),
@@ -407,7 +406,7 @@ impl Rest<'_> {
             headers.push(header);
             markers.push(if header.is_control() { Marker::read(batch) } else { None });
         }
-        partition.append(bytes, &headers, &topic.config, self.now_ms)?;
+        partition.append(&Batch::all(bytes, &headers), &topic.config, self.now_ms)?;
         let mut part = Some(Part { at: partition.at, first: first_offset, last: next_offset - 1 });
         for (header, marker) in headers.iter().zip(&markers) {
             let mut assigned = partition.assigned.lock();

@@ -73,7 +73,7 @@ impl Broker {
             commit.group.bytes.put_i32(partition.at.partition);
             commit.group.bytes.put_u32(batch.len() as u32);
             let open = partition.assigned.lock().producers.open_since(end.marker.producer_id);
-            let last = commit.assign(topic, partition, &batch, header, lsn, now_ms);
+            let last = commit.assign(topic, partition, batch.clone(), header, lsn, now_ms);
             if let Some(first) = open.filter(|_| end.marker.commit) {
                 whole.push(Part { at: partition.at, first, last });
             }

@@ -151,7 +151,7 @@ impl Journal {
     /// Writes a group, and with `sync` makes it durable. After an error the journal must not be
     /// used any more.
     pub(crate) fn write(&mut self, group: &mut Group, sync: bool) -> Result<(), Error> {
-        let bytes = group.bytes.len() as u64;
+        let bytes = group.len() as u64;
         let used = self.files.back().map_or(0, |file| file.used);
         if used + bytes > self.current_bytes {
             self.roll(group.first_lsn, bytes)?;
@@ -159,7 +159,8 @@ impl Journal {
         group.finish(self.current_salt, self.synced_lsn);
         let file = self.files.back_mut().expect("there is always a current file");
         let action = || format!("write {}", path_of(file.number));
-        self.current.write_at(file.used, &group.bytes).map_err(|e| Error::io(action())(e))?;
+        let written = self.current.write_pieces_at(file.used, &group.pieces());
+        written.map_err(|e| Error::io(action())(e))?;
         file.used += bytes;
         file.last_lsn = group.last_lsn;
         file.last_seal = file.last_seal.max(group.last_seal);

@@ -83,11 +83,16 @@ fn align(length: usize) -> usize {
 }
 
 fn checksum(salt: u64, frame: &[u8]) -> u32 {
-    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    digest.update(&salt.to_be_bytes());
-    digest.update(&frame[0..4]);
+    let mut digest = begin_checksum(salt, &frame[0..4]);
     digest.update(&frame[8..]);
     digest.finalize() as u32
+}
+
+fn begin_checksum(salt: u64, length: &[u8]) -> crc_fast::Digest {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(&salt.to_be_bytes());
+    digest.update(length);
+    digest
 }
 
 impl Frame {
@@ -118,9 +123,14 @@ impl Frame {
 }
 
 /// Records that are committed together, as they will stand in the file.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Group {
+    /// The frames, without what [`Group::put_large`] added.
     pub bytes: Vec<u8>,
+    /// Where the frames begin in `bytes`.
+    frames: Vec<usize>,
+    large: Vec<Large>,
+    large_bytes: usize,
     pub first_lsn: u64,
     pub last_lsn: u64,
     /// The last seal in it; 0 if none.
@@ -129,9 +139,17 @@ pub(crate) struct Group {
     pub sync: bool,
 }
 
+/// Bytes that are not copied into a group, and their place in [`Group::bytes`].
+#[derive(Debug, Clone)]
+struct Large {
+    at: usize,
+    bytes: Bytes,
+}
+
 impl Group {
-    /// Begins a record; the payload is what is added to `bytes` until [`Group::end`].
-    pub(crate) fn begin(&mut self, kind: Kind, lsn: u64) -> usize {
+    /// Begins a record; the payload is what is added to `bytes`, and by [`Group::put_large`], until
+    /// [`Group::end`].
+    pub(crate) fn begin(&mut self, kind: Kind, lsn: u64) -> Begun {
         let at = self.bytes.len();
         if at == 0 {
             self.first_lsn = lsn;
@@ -140,40 +158,97 @@ impl Group {
         if kind == Kind::Seal {
             self.last_seal = lsn;
         }
+        self.frames.push(at);
         self.bytes.put(&[0; 8]);
         self.bytes.put_u64(lsn);
         self.bytes.put_u64(0);
         self.bytes.put_u16(kind as u16);
         self.bytes.put(&[0; 6]);
-        at
+        Begun { at, len: self.len() }
     }
 
-    pub(crate) fn end(&mut self, at: usize) {
-        let length = (self.bytes.len() - at - FRAME_BYTES) as u32;
-        self.bytes[at..at + 4].copy_from_slice(&length.to_be_bytes());
-        self.bytes.resize(align(self.bytes.len()), 0);
+    /// Adds bytes without copying them.
+    pub(crate) fn put_large(&mut self, bytes: Bytes) {
+        self.large_bytes += bytes.len();
+        self.large.push(Large { at: self.bytes.len(), bytes });
+    }
+
+    pub(crate) fn end(&mut self, begun: Begun) {
+        let length = (self.len() - begun.len) as u32;
+        self.bytes[begun.at..begun.at + 4].copy_from_slice(&length.to_be_bytes());
+        let padding = align(self.len()) - self.len();
+        self.bytes.resize(self.bytes.len() + padding, 0);
     }
 
     /// Fills in what is known only when the group is written: durable-up-to and the checksums.
     pub(crate) fn finish(&mut self, salt: u64, durable: u64) {
-        let mut at = 0;
-        while at < self.bytes.len() {
+        let mut large = self.large.iter().peekable();
+        for at in self.frames.iter().copied() {
             self.bytes[at + 16..at + 24].copy_from_slice(&durable.to_be_bytes());
-            let Some(frame) = Frame::peek(&self.bytes, at) else { break };
-            let crc = checksum(salt, &self.bytes[at..frame.end]);
+            let length = u32::from_be_bytes(*self.bytes[at..].first_chunk().unwrap_or(&[0; 4]));
+            let mut digest = begin_checksum(salt, &self.bytes[at..at + 4]);
+            let (mut from, mut left) = (at + 8, FRAME_BYTES - 8 + length as usize);
+            while left > 0 {
+                let until = large.peek().map_or(from + left, |next| next.at.min(from + left));
+                digest.update(&self.bytes[from..until]);
+                left -= until - from;
+                from = until;
+                if left > 0
+                    && let Some(next) = large.next()
+                {
+                    digest.update(&next.bytes);
+                    left -= next.bytes.len();
+                }
+            }
+            let crc = digest.finalize() as u32;
             self.bytes[at + 4..at + 8].copy_from_slice(&crc.to_be_bytes());
-            at = frame.next;
         }
+    }
+
+    /// Bytes it has in the file.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() + self.large_bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The bytes as they stand in the file, in pieces.
+    pub(crate) fn pieces(&self) -> Vec<&[u8]> {
+        let mut pieces = Vec::with_capacity(2 * self.large.len() + 1);
+        let mut from = 0;
+        for large in &self.large {
+            pieces.push(&self.bytes[from..large.at]);
+            pieces.push(&large.bytes[..]);
+            from = large.at;
+        }
+        pieces.push(&self.bytes[from..]);
+        pieces
     }
 
     /// Empties it and keeps the memory, unless it is unusually much.
     pub(crate) fn clear(&mut self) {
-        const KEEP_BYTES: usize = 16 << 20;
-        let mut bytes = std::mem::take(&mut self.bytes);
+        const KEEP_BYTES: usize = 1 << 20;
+        let (mut bytes, mut frames, mut large) = (
+            std::mem::take(&mut self.bytes),
+            std::mem::take(&mut self.frames),
+            std::mem::take(&mut self.large),
+        );
         bytes.clear();
         bytes.shrink_to(KEEP_BYTES);
-        *self = Group { bytes, ..Group::default() };
+        frames.clear();
+        large.clear();
+        *self = Group { bytes, frames, large, ..Group::default() };
     }
+}
+
+/// A record of a group that has no end yet.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    at: usize,
+    /// Of the group, when the payload began.
+    len: usize,
 }
 
 /// A record's meaning, read back.

@@ -22,6 +22,7 @@ mod fetch_sessions;
 pub mod handlers;
 pub mod node;
 mod offsets_topic;
+mod pieces;
 pub mod session;
 pub mod supported;
 mod transact;
@@ -31,7 +32,7 @@ pub mod wire;
 mod tests;
 
 use bytes::Bytes;
-use kafka_wire::{FetchRequest, KafkaResponse, MetadataRequest, ProduceRequest};
+use kafka_wire::{FetchRequest, FetchResponse, KafkaResponse, MetadataRequest, ProduceRequest};
 
 use crate::broker::{Ticket, WakeKey};
 use handlers::*;
@@ -44,6 +45,8 @@ use wire::{FrameError, Header};
 pub enum Outcome {
     /// A whole response frame, length included.
     Ready(Bytes),
+    /// The same in pieces, to be sent one behind the other.
+    Pieces(Vec<Bytes>),
     /// To be resumed when one of the keys is woken, and at `until_ms` at the latest.
     Wait { until_ms: i64, wake_on: Vec<WakeKey>, pending: Pending },
     /// The client wants no answer (`acks=0`).
@@ -161,7 +164,7 @@ pub fn resume(node: &KafkaNode, session: &mut Session, pending: Pending, now_ms:
             finish(&call, produce::take(&call, request, until_ms))
         }
         Waiting::Fetch { request, until_ms } => {
-            finish(&call, fetch::look(&call, request, until_ms))
+            finish_fetch(&call, fetch::look(&call, request, until_ms))
         }
         Waiting::Join { group, member, instance } => {
             finish(&call, join_group::look(&call, group, member, instance))
@@ -193,7 +196,7 @@ fn dispatch(call: &Call<'_>, body: Bytes) -> Result<Outcome, FrameError> {
     }
     match key {
         0 => to!(produce),
-        1 => to!(fetch),
+        1 => finish_fetch(call, fetch::handle(call, wire::decode(call.header, body)?)),
         2 => to!(list_offsets),
         3 => to!(metadata),
         8 => to!(offset_commit),
@@ -275,6 +278,14 @@ fn check_size(header: &Header, body: &Bytes) -> Result<(), FrameError> {
         return Err(FrameError::TooMany { elements, max: wire::ELEMENTS_MAX });
     }
     Ok(())
+}
+
+/// As [`finish`], without copying the records into the answer.
+fn finish_fetch(call: &Call<'_>, step: Step<FetchResponse>) -> Result<Outcome, FrameError> {
+    match step {
+        Step::Now(response) => pieces::encode(call.header, response).map(Outcome::Pieces),
+        step => finish(call, step),
+    }
 }
 
 fn finish<R: KafkaResponse>(call: &Call<'_>, step: Step<R>) -> Result<Outcome, FrameError> {

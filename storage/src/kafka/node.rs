@@ -4,7 +4,6 @@
 //! appended to the journal and applied, so the order in the journal is the order in memory. Whoever
 //! answers from what was applied waits until the journal has it ([`Settled::ticket`]).
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -41,6 +40,8 @@ pub struct KafkaConfig {
     /// Bytes of all answers that are made and not yet taken by their clients. As it fills up,
     /// fetches bring less, in the end nothing: their clients ask again.
     pub answer_bytes_max: usize,
+    /// The caller of [`crate::kafka::handle`] calls [`Broker::commit_held`] behind it.
+    pub commit_held: bool,
     pub groups: GroupConfig,
     /// Who may log in and do what.
     pub access: AccessConfig,
@@ -58,6 +59,7 @@ impl KafkaConfig {
             default_partitions: 1,
             fetch_bytes_max: 55 << 20,
             answer_bytes_max: 64 << 20,
+            commit_held: false,
             groups: GroupConfig::standard(),
             access: AccessConfig::default(),
             transactions: TransactionConfig::standard(),
@@ -122,21 +124,21 @@ pub struct KafkaNode {
 
 /// An answer that is counted in the node's memory until it is dropped.
 pub struct HeldAnswer {
-    answer: Bytes,
+    pieces: Vec<Bytes>,
+    bytes: usize,
     answers: Arc<AtomicUsize>,
 }
 
-impl Deref for HeldAnswer {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.answer
+impl HeldAnswer {
+    /// To be sent one behind the other.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
     }
 }
 
 impl Drop for HeldAnswer {
     fn drop(&mut self) {
-        self.answers.fetch_sub(self.answer.len(), Ordering::Relaxed);
+        self.answers.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -217,9 +219,10 @@ impl KafkaNode {
     }
 
     /// Counts an answer as long as it is in memory.
-    pub fn hold(&self, answer: Bytes) -> HeldAnswer {
-        self.answers.fetch_add(answer.len(), Ordering::Relaxed);
-        HeldAnswer { answer, answers: self.answers.clone() }
+    pub fn hold(&self, pieces: Vec<Bytes>) -> HeldAnswer {
+        let bytes = pieces.iter().map(Bytes::len).sum();
+        self.answers.fetch_add(bytes, Ordering::Relaxed);
+        HeldAnswer { pieces, bytes, answers: self.answers.clone() }
     }
 
     /// How many bytes of records one Fetch may bring now: a part of what is left for answers, so

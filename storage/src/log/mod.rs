@@ -40,6 +40,7 @@ use control::Marker;
 pub use damage::Damage;
 pub(crate) use producers::{Produced, Producer, Producers, Verdict};
 use retention::Doomed;
+pub(crate) use segment::Batch;
 use segment::{Placed, Segment};
 pub use transactions::Aborted;
 use transactions::Transactions;
@@ -275,31 +276,26 @@ impl Partition {
 
     // ---- the committer's side ----
 
-    /// Appends batches that lie back to back in `bytes`, to the newest segment or a new one.
+    /// Appends batches to the newest segment or a new one.
     pub(crate) fn append(
         &self,
-        bytes: &[u8],
-        headers: &[BatchHeader],
+        batches: &[Batch<'_>],
         config: &TopicConfig,
         now_ms: i64,
     ) -> Result<(), Error> {
         if self.is_deleted() {
             return Ok(());
         }
-        let mut rest = bytes;
-        let mut headers = headers;
         // Tried again after the disk was full: what it took before is there.
         let end = self.end.load(Ordering::Acquire);
-        while let Some(first) = headers.first().filter(|first| first.next_offset() <= end) {
-            rest = &rest[first.total_bytes..];
-            headers = &headers[1..];
-        }
-        while let Some(first) = headers.first() {
-            let segment = self.segment_for(first, config, now_ms)?;
+        let there = batches.iter().take_while(|batch| batch.header.next_offset() <= end).count();
+        let mut rest = &batches[there..];
+        while let Some(first) = rest.first() {
+            let segment = self.segment_for(&first.header, config, now_ms)?;
             // As many batches as the segment takes, in one write.
             let mut take = 0;
             let mut take_bytes = 0;
-            for header in headers {
+            for Batch { header, .. } in rest {
                 let more = take_bytes + header.total_bytes;
                 let takes = segment.takes(more as u64, header.last_offset(), config.segment_bytes);
                 if take > 0 && !takes {
@@ -308,10 +304,11 @@ impl Partition {
                 take += 1;
                 take_bytes = more;
             }
-            segment.append(&rest[..take_bytes], &headers[..take])?;
-            self.end.store(headers[take - 1].next_offset(), Ordering::Release);
-            rest = &rest[take_bytes..];
-            headers = &headers[take..];
+            let (now, later) = rest.split_at(take);
+            segment.append(now)?;
+            let end = now.last().map_or(0, |last| last.header.next_offset());
+            self.end.store(end, Ordering::Release);
+            rest = later;
         }
         Ok(())
     }

@@ -48,6 +48,28 @@ pub(super) struct Placed {
     pub position: u64,
 }
 
+/// A batch to append, in two pieces.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    /// With its final offset.
+    pub header: BatchHeader,
+    pub front: &'a [u8],
+    pub rest: &'a [u8],
+}
+
+impl Batch<'_> {
+    /// Batches that lie back to back in `bytes`; `headers` are theirs.
+    pub(crate) fn all<'a>(mut bytes: &'a [u8], headers: &[BatchHeader]) -> Vec<Batch<'a>> {
+        let mut batches = Vec::with_capacity(headers.len());
+        for header in headers {
+            let (front, after) = bytes.split_at(header.total_bytes.min(bytes.len()));
+            batches.push(Batch { header: *header, front, rest: &[] });
+            bytes = after;
+        }
+        batches
+    }
+}
+
 pub(super) fn file_name(base_offset: i64, suffix: &str) -> String {
     format!("{base_offset:020}.{suffix}")
 }
@@ -148,29 +170,31 @@ impl Segment {
         Ok(())
     }
 
-    /// Appends batches that lie back to back in `bytes`; `headers` are theirs, with final offsets.
-    pub(super) fn append(&self, bytes: &[u8], headers: &[BatchHeader]) -> Result<(), Error> {
+    /// Appends batches.
+    pub(super) fn append(&self, batches: &[Batch<'_>]) -> Result<(), Error> {
         let start = self.bytes();
         self.dirty.store(true, Ordering::Release);
         let action = || format!("append to {}", self.path("log"));
-        self.file.write_at(start, bytes).map_err(|e| Error::io(action())(e))?;
+        let pieces: Vec<&[u8]> =
+            batches.iter().flat_map(|batch| [batch.front, batch.rest]).collect();
+        self.file.write_pieces_at(start, &pieces).map_err(|e| Error::io(action())(e))?;
+        let mut position = start;
         self.with_index(|index| {
-            let mut position = start;
-            for header in headers {
+            for Batch { header, .. } in batches {
                 let noted = self.noted(&Placed { header: *header, position });
                 index.on_batch(noted, self.index_interval);
                 position += header.total_bytes as u64;
             }
         })?;
         if start == 0
-            && let Some(first) = headers.first()
+            && let Some(first) = batches.first()
         {
-            self.first_timestamp.store(first.max_timestamp.max(-1), Ordering::Relaxed);
+            self.first_timestamp.store(first.header.max_timestamp.max(-1), Ordering::Relaxed);
         }
-        let end = start + bytes.len() as u64;
         // They were checked when they were taken.
-        let _ = self.verified.compare_exchange(start, end, Ordering::AcqRel, Ordering::Relaxed);
-        self.bytes.store(end, Ordering::Release);
+        let _ =
+            self.verified.compare_exchange(start, position, Ordering::AcqRel, Ordering::Relaxed);
+        self.bytes.store(position, Ordering::Release);
         Ok(())
     }
 

@@ -162,7 +162,11 @@ fn append(
         .ok_or_else(|| Refused::new(ErrorCode::InvalidRecord, "the request holds no records"))?;
     let header = BatchHeader::parse(&records).map_err(ErrorCode::from)?;
     if !header.is_transactional() {
-        return Ok(call.node.broker.append(at, records, call.now_ms)?);
+        let broker = &call.node.broker;
+        return match call.node.config.commit_held {
+            true => Ok(broker.append_held(at, records, call.now_ms)?),
+            false => Ok(broker.append(at, records, call.now_ms)?),
+        };
     }
     let id = request.transactional_id.as_deref();
     let id = id.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;

@@ -105,6 +105,7 @@ impl Client {
         let sent = self.send(version, request);
         match self.wait_for(sent) {
             Outcome::Ready(answer) => read::<R>(version, answer),
+            Outcome::Pieces(pieces) => read::<R>(version, pieces.concat().into()),
             other => panic!("{} version {version} came to {other:?}", R::NAME),
         }
     }

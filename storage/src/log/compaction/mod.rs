@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::batch::{BatchHeader, RecordIter, records};
-use super::segment::Segment;
+use super::segment::{Batch, Segment};
 use super::{Aborted, Partition};
 use crate::error::Error;
 use crate::topics::TopicConfig;
@@ -290,7 +290,7 @@ impl Output {
 
     fn flush(&mut self) -> Result<(), Error> {
         if let Some(segment) = self.segment.as_ref().filter(|_| !self.headers.is_empty()) {
-            segment.append(&self.bytes, &self.headers)?;
+            segment.append(&Batch::all(&self.bytes, &self.headers))?;
         }
         self.bytes.clear();
         self.headers.clear();
