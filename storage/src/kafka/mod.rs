@@ -283,7 +283,13 @@ fn check_size(header: &Header, body: &Bytes) -> Result<(), FrameError> {
 /// As [`finish`], without copying the records into the answer.
 fn finish_fetch(call: &Call<'_>, step: Step<FetchResponse>) -> Result<Outcome, FrameError> {
     match step {
-        Step::Now(response) => pieces::encode(call.header, response).map(Outcome::Pieces),
+        Step::Now(response) => {
+            let mut pieces = pieces::encode(call.header, response)?;
+            Ok(match pieces.len() {
+                1 => Outcome::Ready(pieces.swap_remove(0)),
+                _ => Outcome::Pieces(pieces),
+            })
+        }
         step => finish(call, step),
     }
 }
