@@ -33,8 +33,11 @@ const MB: f64 = 1e6;
 const BOTH_CLIENTS: usize = 4;
 /// Partitions of the start measurement.
 const START_PARTITIONS: i32 = 1000;
-/// Java compiles what runs often; a broker that was just started is not what it will be.
-const WARM_UP_SECONDS: f64 = 4.0;
+/// Java compiles what runs often; a broker that was just started is not what it will be. Loads go on
+/// until one does no more than this much better than the best before, or there were enough.
+const WARM_UP_SECONDS: f64 = 5.0;
+const WARM_UP_GAIN: f64 = 1.1;
+const WARM_UPS_MAX: usize = 8;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -145,7 +148,7 @@ fn run_pairing(
         let (broker, _) = Broker::start(&how, "none", false)?;
         let client = Client::connect(broker.address(), TIMEOUT).map_err(|e| e.to_string())?;
         let mut subject = Subject { how, broker, client, topics: 0 };
-        subject.loads(pairing, 16, options.batch_kib[0], WARM_UP_SECONDS)?;
+        subject.warm_up(pairing, &options.batch_kib)?;
         subjects.push(subject);
     }
     let mut measured = Vec::new();
@@ -195,6 +198,22 @@ fn in_turn(subjects: &mut [Subject], round: usize) -> Vec<&mut Subject> {
 }
 
 impl Subject {
+    fn warm_up(&mut self, pairing: &Pairing, batch_kib: &[usize]) -> Result<(), String> {
+        let mut best = 0.0;
+        for _ in 0..WARM_UPS_MAX {
+            let mut reached = 0.0;
+            for batch_kib in batch_kib {
+                let done = self.loads(pairing, 16, *batch_kib, WARM_UP_SECONDS)?;
+                reached += done.first().map_or(0.0, |produced| produced.mb_per_cpu_second);
+            }
+            if reached < best * WARM_UP_GAIN {
+                break;
+            }
+            best = reached;
+        }
+        Ok(())
+    }
+
     fn begin(&mut self, pairing: &Pairing, partitions: usize) -> Result<String, String> {
         self.topics += 1;
         let topic = format!("load-{}", self.topics);
