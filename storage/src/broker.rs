@@ -211,6 +211,8 @@ pub struct Broker {
     app_low_water: AtomicU64,
     /// As in [`StorageConfig`], until it is changed.
     producer_expiry_ms: AtomicI64,
+    /// The last record that the newest snapshot has seen.
+    checkpoint_lsn: AtomicU64,
     poisoned: AtomicBool,
     /// The disk is full, and what could not be written: see `room.rs`.
     full: AtomicBool,
@@ -264,6 +266,8 @@ struct Chores {
     checkpoint: bool,
     /// The journal has no file in reserve.
     spare: bool,
+    /// Much of the journal is in the page cache only.
+    sync: bool,
 }
 
 impl Broker {

@@ -35,6 +35,25 @@ impl Broker {
         }
     }
 
+    /// After the last checkpoint: leaves little for the next start to read.
+    pub(super) fn close_journal(&self) -> Result<(), Error> {
+        let low_water = self.app_low_water.load(Ordering::Acquire);
+        let checkpoint = self.checkpoint_lsn.load(Ordering::Acquire);
+        match self.writer.lock().journal.close(checkpoint, low_water) {
+            // Then the next start reads more.
+            Err(e) if e.is_full() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Makes durable what is in the journal now, while others go on writing.
+    pub(super) fn sync_journal(&self) -> Result<(), Error> {
+        let Some(unsynced) = self.writer.lock().journal.begin_sync() else { return Ok(()) };
+        unsynced.sync()?;
+        self.writer.lock().journal.end_sync(&unsynced);
+        Ok(())
+    }
+
     fn try_checkpoint(&self, now_ms: i64) -> Result<(), Error> {
         let low_water = self.app_low_water.load(Ordering::Acquire);
         let mut snapshot = self.commit.lock().snapshot();
@@ -45,7 +64,7 @@ impl Broker {
             // Some of it still waits for room.
             return Ok(());
         }
-        self.writer.lock().journal.sync()?;
+        self.sync_journal()?;
         for topic in self.topics() {
             for partition in topic.partitions.iter() {
                 partition.sync()?;
@@ -54,6 +73,7 @@ impl Broker {
         self.disk.sync_dir(LOG_DIR).map_err(Error::sync("sync the log's directory"))?;
         snapshot.write(&*self.disk)?;
         self.on_checkpoint(&snapshot);
+        self.checkpoint_lsn.store(snapshot.lsn, Ordering::Release);
         let kept_bytes = {
             let mut writer = self.writer.lock();
             writer.journal.recycle(snapshot.lsn, low_water)?;

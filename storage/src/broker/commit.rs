@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Broker, Clock, Ticket, TopicPartition, WakeKey, Writer};
+use super::{Broker, Chores, Clock, Ticket, TopicPartition, WakeKey, Writer};
 use crate::error::Error;
 use crate::journal::record::Group;
 use crate::log::batch::BatchHeader;
@@ -22,6 +22,9 @@ use crate::topics::{Topic, TopicConfig};
 
 /// How often the second thread looks around without being asked.
 pub(super) const CHORES_EVERY: Duration = Duration::from_secs(1);
+/// With so much of the journal in the page cache only, the second thread syncs it: so little is left
+/// for the end of a file, where everybody waits for its sync.
+const SYNC_BYTES: u64 = 8 << 20;
 /// How often the committer tries again when the disk is full.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 
@@ -71,7 +74,7 @@ impl Broker {
             }
             committed
         })?;
-        let closed = self.checkpoint(clock.now_ms());
+        let closed = self.checkpoint(clock.now_ms()).and_then(|()| self.close_journal());
         self.refuse("the server is shutting down");
         closed
     }
@@ -100,16 +103,20 @@ impl Broker {
     fn run_chores(&self, clock: &dyn Clock) {
         let mut retention_due = clock.now_ms().saturating_add(self.config.retention_check_ms);
         while !self.stopping.load(Ordering::Acquire) {
-            let wanted = {
+            let (wanted, sync) = {
                 let mut chores = self.chores.lock();
-                if !chores.checkpoint && !chores.spare && !self.stopping.load(Ordering::Acquire) {
+                let nothing = !chores.checkpoint && !chores.spare && !chores.sync;
+                if nothing && !self.stopping.load(Ordering::Acquire) {
                     self.chores_wake.wait_for(&mut chores, CHORES_EVERY);
                 }
-                chores.spare = false;
-                std::mem::take(&mut chores.checkpoint)
+                let Chores { checkpoint, sync, .. } = std::mem::take(&mut *chores);
+                (checkpoint, sync)
             };
             let now_ms = clock.now_ms();
             let mut done = self.look_after_room(now_ms);
+            if sync {
+                done = done.and_then(|()| self.sync_journal());
+            }
             if wanted || self.is_full() {
                 done = done.and_then(|()| self.checkpoint(now_ms));
             }
@@ -136,8 +143,15 @@ impl Broker {
             commit.group.sync
         };
         match self.writer.try_lock().filter(|_| !waits_for_disk) {
-            // A failure has stopped the broker: whoever waits learns it from there.
-            Some(mut writer) => self.commit_with(&mut writer, now_ms).is_ok(),
+            Some(mut writer) => {
+                // A failure has stopped the broker: whoever waits learns it from there.
+                let done = self.commit_with(&mut writer, now_ms).is_ok();
+                if self.is_full() {
+                    // It tries again when there is room.
+                    self.work.notify_one();
+                }
+                done
+            }
             None => {
                 self.work.notify_one();
                 false
@@ -232,13 +246,15 @@ impl Broker {
     fn after_commit(&self, writer: &mut Writer) {
         self.journal_bytes.store(writer.journal.bytes(), Ordering::Relaxed);
         let checkpoint = writer.journal.since_checkpoint > self.config.checkpoint_bytes;
-        if checkpoint || writer.journal.wants_spare() {
+        let sync = writer.journal.since_sync > SYNC_BYTES;
+        if checkpoint || sync || writer.journal.wants_spare() {
             let mut chores = self.chores.lock();
             if checkpoint {
                 writer.journal.since_checkpoint = 0;
                 chores.checkpoint = true;
             }
             chores.spare |= writer.journal.wants_spare();
+            chores.sync |= sync;
             self.chores_wake.notify_all();
         }
     }

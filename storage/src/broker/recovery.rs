@@ -78,6 +78,7 @@ impl Broker {
             config,
             wakes,
             app_low_water: AtomicU64::new(snapshot.app_low_water),
+            checkpoint_lsn: AtomicU64::new(checkpoint),
             commit: Mutex::new(Commit::recovered(snapshot, &topics, next_lsn)),
             work: Condvar::new(),
             published: Condvar::new(),
@@ -97,7 +98,11 @@ impl Broker {
             full_reason: Mutex::new(None),
             stopping: AtomicBool::new(false),
             // What was replayed is checkpointed soon, so restarts in a row do not pile up files.
-            chores: Mutex::new(Chores { checkpoint: next_lsn > checkpoint + 1, spare: true }),
+            chores: Mutex::new(Chores {
+                checkpoint: next_lsn > checkpoint + 1,
+                spare: true,
+                sync: false,
+            }),
             chores_wake: Condvar::new(),
             checkpointing: Mutex::new(()),
             _lock: lock,

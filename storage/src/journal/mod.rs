@@ -106,6 +106,22 @@ pub(crate) struct Journal {
     synced_lsn: u64,
     /// Bytes written since the last checkpoint began.
     pub since_checkpoint: u64,
+    /// Bytes written since the last sync began.
+    pub since_sync: u64,
+}
+
+/// A sync that is to be done beside the writing.
+pub(crate) struct Unsynced {
+    file: Arc<dyn DiskFile>,
+    number: u64,
+    last_lsn: u64,
+}
+
+impl Unsynced {
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        let action = || format!("sync {}", path_of(self.number));
+        self.file.sync_data().map_err(|e| Error::sync(action())(e))
+    }
 }
 
 pub(crate) fn path_of(number: u64) -> String {
@@ -143,6 +159,7 @@ impl Journal {
             spares,
             synced_lsn: next_lsn - 1,
             since_checkpoint: used,
+            since_sync: 0,
         };
         journal.files.push_back(FileInfo::empty(number, next_lsn));
         Ok(journal)
@@ -165,6 +182,7 @@ impl Journal {
         file.last_lsn = group.last_lsn;
         file.last_seal = file.last_seal.max(group.last_seal);
         self.since_checkpoint += bytes;
+        self.since_sync += bytes;
         if sync {
             self.sync()?;
         }
@@ -178,8 +196,21 @@ impl Journal {
             let action = format!("sync {}", path_of(file.number));
             self.current.sync_data().map_err(Error::sync(action))?;
             self.synced_lsn = file.last_lsn;
+            self.since_sync = 0;
         }
         Ok(())
+    }
+
+    /// What is written and not known to be durable. Older files always are.
+    pub(crate) fn begin_sync(&mut self) -> Option<Unsynced> {
+        let file = self.files.back().filter(|file| self.synced_lsn < file.last_lsn)?;
+        let (number, last_lsn) = (file.number, file.last_lsn);
+        self.since_sync = 0;
+        Some(Unsynced { file: self.current.clone(), number, last_lsn })
+    }
+
+    pub(crate) fn end_sync(&mut self, done: &Unsynced) {
+        self.synced_lsn = self.synced_lsn.max(done.last_lsn);
     }
 
     /// Ends the current file and begins one that has room for `bytes`.
@@ -217,6 +248,24 @@ impl Journal {
             // One by one and in order, also after a power cut: else there would be a hole.
             self.disk.sync_dir(JOURNAL_DIR).map_err(Error::io("sync the journal's directory"))?;
             self.files.pop_front();
+        }
+        Ok(())
+    }
+
+    /// After the last checkpoint of a clean stop: ends in a file that holds nothing, so that the next
+    /// start has little to read, and keeps none in reserve.
+    pub(crate) fn close(&mut self, checkpoint: u64, low_water: u64) -> Result<(), Error> {
+        self.remove_spares()?;
+        let next_lsn = self.files.back().map_or(1, |file| file.last_lsn + 1);
+        self.file_bytes = FIRST_RECORD as u64;
+        self.roll(next_lsn, 0)?;
+        self.recycle(checkpoint, low_water)?;
+        self.remove_spares()
+    }
+
+    fn remove_spares(&mut self) -> Result<(), Error> {
+        for spare in self.spares.drain(..) {
+            self.disk.remove(&spare).map_err(Error::io(format!("remove {spare}")))?;
         }
         Ok(())
     }
