@@ -134,6 +134,15 @@ impl HeldAnswer {
     pub fn pieces(&self) -> &[Bytes] {
         &self.pieces
     }
+
+    /// Bytes of all pieces.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
 }
 
 impl Drop for HeldAnswer {
