@@ -238,11 +238,11 @@ impl Commit {
             self.group.bytes.put_uuid(topic.id);
             self.group.bytes.put_i32(partition.at.partition);
             self.group.bytes.put_u32(bytes.len() as u32);
-            let mut rest = &bytes[..];
+            let mut from = 0;
             for header in headers {
-                let (batch, after) = rest.split_at(header.total_bytes);
+                let batch = bytes.slice(from..from + header.total_bytes);
                 self.assign(&topic, &partition, batch, header, lsn, now_ms);
-                rest = after;
+                from += header.total_bytes;
             }
         }
     }
