@@ -7,6 +7,7 @@ Two workers of one group, each with its own transactional id; some transactions 
 killed; the driver (../java/src/suites/CopySuite.java) also kills the server under it.
 """
 
+import os
 import random
 import sys
 import threading
@@ -14,6 +15,8 @@ import threading
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 BATCH = 300
+# librdkafka's own log, e.g. COPIER_DEBUG=cgrp,fetch,eos
+DEBUG = {"debug": os.environ["COPIER_DEBUG"]} if os.environ.get("COPIER_DEBUG") else {}
 
 
 def work(broker, source, target, group, name):
@@ -21,9 +24,11 @@ def work(broker, source, target, group, name):
     consumer = Consumer({
         "bootstrap.servers": broker, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest",
         "isolation.level": "read_committed", "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000,
-        "partition.assignment.strategy": "range",
+        "partition.assignment.strategy": "range", **DEBUG,
     })
-    producer = Producer({"bootstrap.servers": broker, "transactional.id": name, "transaction.timeout.ms": 20000})
+    producer = Producer({
+        "bootstrap.servers": broker, "transactional.id": name, "transaction.timeout.ms": 20000, **DEBUG,
+    })
     try:
         producer.init_transactions(60)
         consumer.subscribe([source])

@@ -25,7 +25,7 @@ drive() {
         mkdir -p "$SUITE_LOG"
         cp "$dir"/*.log "$SUITE_LOG"
     fi
-    grep -vE '^(ok|failed): ' "$dir/suite.log" | cut -c1-600 | tail -n 25 || true
+    grep -vE '^(ok|failed): ' "$dir/suite.log" | cut -c1-1200 | tail -n 25 || true
     if ! grep -qE '^[0-9]+ passed' "$dir/suite.log"; then
         printf 'failed\t%sthe suite runs to its end\n' "$label" >>"$work/results"
         for log in "$dir"/*.log; do echo "-- ${log##*/}"; tail -n 12 "$log" | cut -c1-300; done

@@ -50,13 +50,13 @@ public final class CopySuite {
         client = new Child(copier, log);
       }
       try (client) {
-        run(at, n, kills, from, to, server, client);
+        run(at, n, kills, from, to, group, server, client);
       }
     }
     Runtime.getRuntime().halt(0);
   }
 
-  private static void run(String at, int n, int kills, String from, String to, Child server, Child client) throws Exception {
+  private static void run(String at, int n, int kills, String from, String to, String group, Child server, Child client) throws Exception {
     client.start();
     TopicPartition[] output = new TopicPartition[PARTITIONS];
     for (int p = 0; p < PARTITIONS; p++) output[p] = tp(to, p);
@@ -66,9 +66,9 @@ public final class CopySuite {
     try (KafkaProducer<String, String> producer = Cluster.producer("delivery.timeout.ms", "180000", "max.block.ms", "120000", "linger.ms", "20")) {
       for (int kill = 0; kill < kills; kill++) {
         // A share of the input each time, so that every kill finds work under way.
+        long before = end(output);
         for (int upTo = (int) ((long) n * (kill + 1) / (kills + 1)); sent < upTo; sent++) send(producer, from, sent);
         producer.flush();
-        long before = end(output);
         Suite.until("the copy goes on before kill " + (kill + 1), 90, () -> end(output) > before);
         Thread.sleep(random.nextInt(400));
         boolean which = kill % 2 == 0;
@@ -90,6 +90,7 @@ public final class CopySuite {
     }
     System.out.printf("%d records, %d kills of the copier, %d of the server: %d copied, %d lost, %d doubled (%d s)%n",
       n, client.kills, server.kills, total, lost, doubled, (System.currentTimeMillis() - begin) / 1000);
+    if (lost > 0) explain(from, to, group);
     Suite suite = new Suite("");
     int wasLost = lost, wasDoubled = doubled;
     suite.add("copy", "both were killed while they worked", () -> eq(kills, client.kills + server.kills, "kills"));
@@ -101,6 +102,21 @@ public final class CopySuite {
       }
     });
     suite.run();
+  }
+
+  /** Where it stands when records are missing: who holds what, what is open, what is not committed. */
+  private static void explain(String from, String to, String group) throws Exception {
+    System.out.println("group: " + Cluster.admin.describeConsumerGroups(List.of(group)).describedGroups().get(group).get());
+    System.out.println("offsets: " + Cluster.admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get());
+    for (var listed : Cluster.admin.listTransactions().all().get()) {
+      String id = listed.transactionalId();
+      System.out.println("transaction " + id + ": " + Cluster.admin.describeTransactions(List.of(id)).description(id).get());
+    }
+    for (String topic : List.of(from, to)) {
+      for (String isolation : List.of("read_uncommitted", "read_committed")) {
+        System.out.println(topic + " partition 0 ends for " + isolation + " at " + Cluster.end(isolation, topic));
+      }
+    }
   }
 
   private static void send(KafkaProducer<String, String> producer, String topic, int i) {

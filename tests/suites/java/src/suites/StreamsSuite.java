@@ -59,9 +59,9 @@ public final class StreamsSuite {
       Random random = new Random(11);
       int lines = n / WORDS_PER_LINE, sent = 0;
       for (int kill = 0; kill < 2 * kills; kill++) {
+        long before = end(output);
         for (int upTo = lines * (kill + 1) / (2 * kills + 1); sent < upTo; sent++) send(producer, in, sent, random, want);
         producer.flush();
-        long before = end(output);
         Suite.until("the count goes on before kill " + (kill + 1), 120, () -> end(output) > before);
         Thread.sleep(random.nextInt(500));
         yes(app.alive(), "the application ended by itself");
