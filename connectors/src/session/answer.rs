@@ -137,7 +137,7 @@ pub struct PropertyInfo {
 pub struct FunctionInfo {
     pub name: String,
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: String,
     pub category: String,
 }
 
@@ -150,7 +150,7 @@ pub struct FunctionDescription {
     pub version: String,
     pub path: String,
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: String,
     pub functions: Vec<FunctionVariant>,
 }
 

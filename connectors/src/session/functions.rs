@@ -1,71 +1,54 @@
 //! SHOW FUNCTIONS and DESCRIBE FUNCTION, from the function library.
 
 use millstream_sql::error::{ErrorKind, Result, SqlError};
-use millstream_sql::expr::{aggregate, functions};
+use millstream_sql::expr::Functions;
+use millstream_sql::expr::functions::Described;
 
 use super::answer::{Entity, FunctionArgument, FunctionDescription, FunctionInfo, FunctionVariant};
 
-const SCALAR: &str = "SCALAR";
-const AGGREGATE: &str = "AGGREGATE";
-const TABLE: &str = "TABLE";
-const TABLE_FUNCTIONS: [&str; 2] = ["CUBE_EXPLODE", "EXPLODE"];
-
 /// Every function, by name.
-pub(super) fn all() -> Vec<FunctionInfo> {
-    let info = |name: &str, kind, category: &str| FunctionInfo {
-        name: name.to_owned(),
-        kind,
-        category: category.to_owned(),
+pub(super) fn all(functions: &Functions) -> Vec<FunctionInfo> {
+    let info = |f: Described| FunctionInfo {
+        name: f.about.name,
+        kind: f.about.kind.to_string(),
+        category: f.about.category,
     };
-    let mut all: Vec<FunctionInfo> =
-        functions::all().iter().map(|f| info(f.name, SCALAR, f.category)).collect();
-    all.extend(aggregate::names().map(|name| info(name, AGGREGATE, AGGREGATE)));
-    all.extend(TABLE_FUNCTIONS.iter().map(|name| info(name, TABLE, TABLE)));
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    all
+    functions.all().into_iter().map(info).collect()
 }
 
 /// Answers DESCRIBE FUNCTION.
-pub(super) fn describe(name: &str) -> Result<Entity> {
+pub(super) fn describe(functions: &Functions, name: &str) -> Result<Entity> {
     let name = name.to_ascii_uppercase();
-    let description = |description: &str, kind, functions| {
-        Entity::Function(FunctionDescription {
-            name: name.clone(),
-            description: description.to_owned(),
-            author: "Millstream".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            path: "internal".to_owned(),
-            kind,
-            functions,
-        })
+    let Some(function) = functions.describe(&name) else {
+        let message = format!("no function is called {name}");
+        return Err(SqlError::new(
+            ErrorKind::UnknownFunction,
+            message,
+            "SHOW FUNCTIONS lists them.",
+        ));
     };
-    if let Some(function) = functions::find(&name) {
-        let variants = function.variants.iter().map(|variant| {
-            let (params, returns) = variant.describe();
-            variant_of(params, returns, function.doc)
-        });
-        return Ok(description(function.doc, SCALAR, variants.collect()));
-    }
-    if aggregate::is_aggregate(&name) {
-        return Ok(description("", AGGREGATE, Vec::new()));
-    }
-    if TABLE_FUNCTIONS.contains(&name.as_str()) {
-        return Ok(description("", TABLE, Vec::new()));
-    }
-    let message = format!("no function is called {name}");
-    Err(SqlError::new(ErrorKind::UnknownFunction, message, "SHOW FUNCTIONS lists them."))
-}
-
-fn variant_of(params: Vec<String>, returns: String, doc: &str) -> FunctionVariant {
-    let argument = |ty: String| FunctionArgument {
-        name: String::new(),
-        is_variadic: ty.ends_with("..."),
-        ty: ty.trim_end_matches("...").to_owned(),
-        description: String::new(),
-    };
-    FunctionVariant {
-        arguments: params.into_iter().map(argument).collect(),
-        return_type: returns,
-        description: doc.to_owned(),
-    }
+    let about = function.about;
+    let variants = function.variants.into_iter().map(|variant| FunctionVariant {
+        arguments: variant
+            .arguments
+            .into_iter()
+            .map(|argument| FunctionArgument {
+                name: argument.name,
+                ty: argument.ty,
+                description: argument.description,
+                is_variadic: argument.is_variadic,
+            })
+            .collect(),
+        return_type: variant.returns,
+        description: about.summary.clone(),
+    });
+    Ok(Entity::Function(FunctionDescription {
+        name,
+        description: [about.summary.as_str(), &about.note].join(" ").trim_end().to_owned(),
+        author: "Millstream".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        path: "internal".to_owned(),
+        kind: about.kind.to_string(),
+        functions: variants.collect(),
+    }))
 }

@@ -240,7 +240,9 @@ impl Session {
             Statement::Describe { name, extended } => {
                 show::describe(&self.node, &name.text, *extended).map(Some)
             }
-            Statement::DescribeFunction { name } => functions::describe(name).map(Some),
+            Statement::DescribeFunction { name } => {
+                functions::describe(self.node.catalog().functions(), name).map(Some)
+            }
             Statement::Explain(target) => explain::explain(&self.node, target, scope).map(Some),
             Statement::AssertTopic { not_exists, topic, properties, timeout_ms } => {
                 show::assert_topic(&self.node, *not_exists, topic, properties, *timeout_ms).map(Some)

@@ -303,7 +303,7 @@ impl Node {
     /// Names that a shell may complete: relations and functions.
     pub fn completions(&self) -> Vec<String> {
         let relations = self.catalog().relations().map(|r| r.name.clone()).collect::<Vec<_>>();
-        let functions = super::functions::all().into_iter().map(|f| f.name);
+        let functions = super::functions::all(self.catalog().functions()).into_iter().map(|f| f.name);
         relations.into_iter().chain(functions).collect()
     }
 

@@ -42,7 +42,7 @@ pub(super) fn show(node: &Node, show: &Show, scope: &Scope) -> Result<Entity> {
             Entity::QueryDescriptions { query_descriptions: described.collect() }
         }
         Show::Properties => properties(node, scope),
-        Show::Functions => Entity::Functions { functions: functions::all() },
+        Show::Functions => Entity::Functions { functions: functions::all(catalog.functions()) },
         Show::Variables => {
             let info = |(name, value): (&str, &str)| VariableInfo {
                 name: name.to_owned(),

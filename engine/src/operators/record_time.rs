@@ -8,7 +8,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
 use datafusion_common::ScalarValue;
 use millstream_sql::catalog::TimestampColumn;
-use millstream_sql::expr::{Compiled, EvalContext, Expr, RowErrors, compile};
+use millstream_sql::expr::{Compiled, EvalContext, Expr, Functions, RowErrors, compile};
 use millstream_sql::types::{Schema, SqlType};
 
 use super::fixed_time::FixedPattern;
@@ -41,11 +41,10 @@ impl RecordTime {
                     value: ScalarValue::Utf8View(Some(format.clone())),
                     ty: Some(SqlType::String),
                 };
-                Expr::Call {
-                    function: "PARSE_TIMESTAMP".into(),
-                    args: vec![column, format],
-                    ty: SqlType::Timestamp,
-                }
+                let function = Functions::built_in().scalar("PARSE_TIMESTAMP");
+                let function = function
+                    .ok_or_else(|| EngineError::Shape("no function PARSE_TIMESTAMP".into()))?;
+                Expr::Call { function, args: vec![column, format], ty: SqlType::Timestamp }
             }
         };
         let fixed = timestamp.format.as_deref().and_then(FixedPattern::new);
@@ -74,7 +73,9 @@ impl RecordTime {
         let mut times: Vec<_> = (0..batch.num_rows())
             .map(|row| match value(row) {
                 Some(time) if time >= 0 => Ok(time),
-                Some(time) => Err(format!("the time in column {} is negative: {time}", self.column)),
+                Some(time) => {
+                    Err(format!("the time in column {} is negative: {time}", self.column))
+                }
                 None => Err(format!("column {} holds no time", self.column)),
             })
             .collect();

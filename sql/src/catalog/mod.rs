@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 pub use format::{Format, FormatKind};
 
+use crate::expr::Functions;
 use crate::syntax::ast::{RelationKind, WindowKind};
 use crate::types::{Schema, SqlType};
 
@@ -93,14 +94,26 @@ pub enum PersistentKind {
     SourceTable,
 }
 
-/// The set of relations, custom types and persistent queries.
+/// The set of relations, custom types and persistent queries, and the functions they may call.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     relations: BTreeMap<String, Arc<Relation>>,
     types: BTreeMap<String, SqlType>,
     queries: BTreeMap<String, Arc<QueryEntry>>,
+    /// Not stored: the program brings them.
+    functions: CatalogFunctions,
     /// The number the next persistent query gets in its id.
     next_query: u64,
+}
+
+/// The built-in functions, unless said otherwise.
+#[derive(Clone, Debug)]
+struct CatalogFunctions(Arc<Functions>);
+
+impl Default for CatalogFunctions {
+    fn default() -> Self {
+        CatalogFunctions(Functions::built_in().clone())
+    }
 }
 
 /// A change of the catalog.
@@ -143,6 +156,17 @@ impl Catalog {
 
     pub fn next_query(&self) -> u64 {
         self.next_query
+    }
+
+    /// The functions that statements may call.
+    pub fn functions(&self) -> &Arc<Functions> {
+        &self.functions.0
+    }
+
+    /// This catalog with other functions.
+    #[must_use]
+    pub fn with_functions(&self, functions: Arc<Functions>) -> Catalog {
+        Catalog { functions: CatalogFunctions(functions), ..self.clone() }
     }
 
     /// The catalog after `changes`.

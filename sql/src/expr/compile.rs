@@ -124,7 +124,7 @@ fn node(expr: &Expr, slots: &Slots) -> Result<NodeRef> {
             return Ok(Arc::new(LiteralNode(value::literal_array(value, &ty)?)));
         }
         Expr::Call { function, args, ty } => {
-            let call = functions::resolve_compiled(function, args, ty)?;
+            let variant = functions::resolve_compiled(function, args, ty)?;
             let mut values = Vec::with_capacity(args.len());
             let mut lambdas = vec![];
             for arg in args {
@@ -133,7 +133,7 @@ fn node(expr: &Expr, slots: &Slots) -> Result<NodeRef> {
                     _ => values.push(below(arg)?),
                 }
             }
-            Arc::new(CallNode::new(call, values, lambdas, ty.clone()))
+            Arc::new(CallNode::new(function.clone(), variant, values, lambdas, ty.clone()))
         }
         Expr::Arithmetic { op, left, right, ty } => Arc::new(ArithmeticNode {
             op: *op,
@@ -235,7 +235,7 @@ fn folded(expr: &Expr, made: NodeRef) -> NodeRef {
     let mut constant = true;
     expr.walk(&mut |e| match e {
         Expr::Column { .. } | Expr::LambdaParam { .. } | Expr::Lambda { .. } => constant = false,
-        Expr::Call { function, .. } if functions::is_volatile(function) => constant = false,
+        Expr::Call { function, .. } if function.volatile => constant = false,
         _ => {}
     });
     if !constant {

@@ -20,6 +20,7 @@ mod compile;
 pub mod eval;
 pub mod functions;
 pub mod java;
+pub mod literal;
 mod show;
 pub mod table;
 #[cfg(test)]
@@ -29,17 +30,15 @@ mod types;
 pub mod value;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use datafusion_common::ScalarValue;
 
-pub use aggregate::{
-    AggregateCall, AggregateFunction, is_aggregate, resolve_aggregate, supports_table,
-};
+pub use aggregate::{AggregateCall, AggregateFunction, resolve_aggregate, supports_table};
 pub use bind::{bind, bind_predicate, bind_with_expected_type};
 pub use compile::{Compiled, compile};
 pub use eval::EvalContext;
-pub use table::{TableCall, TableFunction, is_table_function, resolve_table_function};
+pub use functions::{FunctionRef, Functions};
+pub use table::{TableCall, TableFunction, resolve_table_function};
 
 use crate::error::{Result, Span};
 use crate::types::SqlType;
@@ -60,7 +59,7 @@ pub enum Expr {
     },
     /// A scalar function of the library, its overload chosen.
     Call {
-        function: Arc<str>,
+        function: FunctionRef,
         args: Vec<Expr>,
         ty: SqlType,
     },
@@ -183,6 +182,11 @@ pub trait Scope {
     /// aggregate calls.
     fn substitute(&self, _expr: &sqlparser::ast::Expr) -> Result<Option<Expr>> {
         Ok(None)
+    }
+
+    /// The functions an expression may call.
+    fn functions(&self) -> &Functions {
+        Functions::built_in()
     }
 
     /// Byte offsets of a place the tokenizer gave as line and column.

@@ -64,7 +64,7 @@ impl fmt::Display for Expr {
             }
             Expr::Literal { value, .. } => write_literal(f, value),
             Expr::Call { function, args, .. } => {
-                write!(f, "{function}(")?;
+                write!(f, "{}(", function.name())?;
                 list(f, args, |f, a| write!(f, "{a}"))?;
                 f.write_str(")")
             }

@@ -2,7 +2,7 @@
 
 use crate::catalog::{CatalogChange, PersistentKind, QueryEntry, Relation};
 use crate::error::{ErrorKind, Result, SqlError};
-use crate::expr::{self, Expr, Scope};
+use crate::expr::{self, Expr, Functions, Scope};
 use crate::plan::create_as::{finish, no_limit};
 use crate::plan::query::{self, PlannedQuery, Purpose};
 use crate::plan::suggest::did_you_mean;
@@ -194,9 +194,13 @@ fn widens(from: &SqlType, to: &SqlType) -> bool {
 }
 
 /// VALUES know no columns.
-struct NoColumns;
+struct NoColumns<'a>(&'a Functions);
 
-impl Scope for NoColumns {
+impl Scope for NoColumns<'_> {
+    fn functions(&self) -> &Functions {
+        self.0
+    }
+
     fn resolve(&self, qualifier: Option<&str>, name: &str) -> Result<Expr> {
         let full = qualifier.map_or(name.to_owned(), |q| format!("{q}.{name}"));
         Err(SqlError::new(
@@ -239,7 +243,7 @@ pub(super) fn plan_values(
     let mut time = None;
     for (place, ast) in names.into_iter().zip(values) {
         let ty = place.map_or(&SqlType::Bigint, |i| &row[i].1);
-        let value = expr::bind_with_expected_type(ast, &NoColumns, ty)
+        let value = expr::bind_with_expected_type(ast, &NoColumns(context.catalog.functions()), ty)
             .map_err(|e| e.at(crate::syntax::span_of(ast)))?;
         match place {
             Some(i) => row[i].0 = value,

@@ -22,14 +22,19 @@ impl PullPlan {
     pub fn result_columns(&self) -> impl Iterator<Item = (&Column, bool)> {
         let key = self.schema.key.iter().map(|c| (c, true));
         let columns: Vec<_> = key.chain(self.schema.value.iter().map(|c| (c, false))).collect();
-        self.items.iter().filter_map(move |(name, _)| columns.iter().find(|(c, _)| c.name == *name).copied())
+        self.items
+            .iter()
+            .filter_map(move |(name, _)| columns.iter().find(|(c, _)| c.name == *name).copied())
     }
 }
 
 pub(super) fn plan(select: &Query, context: Context<'_>) -> Result<Plan> {
     check_clauses(select)?;
     let relation = query::find_relation(&select.from.name, context)?;
-    let universe = Universe::new(vec![(select.from.alias.clone(), relation.clone())]);
+    let universe = Universe::new(
+        vec![(select.from.alias.clone(), relation.clone())],
+        context.catalog.functions(),
+    );
     let mut names = NameSource::new(relation.schema.columns().map(|c| c.name.as_str()));
     let items =
         project::items(&select.items, &universe, &mut names, Clause::Pull, Stars::Client, &[])?;

@@ -67,7 +67,8 @@ pub(super) fn plan(
     purpose: Purpose<'_>,
     context: Context<'_>,
 ) -> Result<PlannedQuery> {
-    let universe = Universe::new(find_sources(query, purpose, context)?);
+    let universe =
+        Universe::new(find_sources(query, purpose, context)?, context.catalog.functions());
     if purpose != Purpose::Push {
         project::check_reserved(&query.items, &universe)?;
     }

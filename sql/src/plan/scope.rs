@@ -6,9 +6,8 @@
 use sqlparser::ast::{Expr as Ast, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use crate::error::{ErrorKind, Result, SqlError};
-use crate::expr::{
-    self, Expr, Scope, is_aggregate, is_table_function, resolve_aggregate, resolve_table_function,
-};
+use crate::expr::aggregate::AggregateInfo;
+use crate::expr::{self, Expr, Functions, Scope, resolve_aggregate, resolve_table_function};
 use crate::plan::universe::Universe;
 
 /// Where in the query an expression stands; decides what may be in it.
@@ -74,13 +73,14 @@ impl<'a> ClauseScope<'a> {
         }
     }
 
-    fn aggregate(&self, name: &str, args: &[FunctionArg]) -> Result<Expr> {
+    fn aggregate(&self, info: &AggregateInfo, args: &[FunctionArg]) -> Result<Expr> {
+        let name = &info.about.name;
         match self.clause {
             Clause::Select | Clause::Having => {}
             _ => return Err(misplaced_aggregate(name, self.clause)),
         }
         let inner = ClauseScope { clause: Clause::AggregateArgument, ..*self };
-        let call = resolve_aggregate(name, &inner.arguments(name, args)?)?;
+        let call = resolve_aggregate(info, &inner.arguments(name, args)?)?;
         Ok(self.universe.expr(self.universe.add_aggregate(call)))
     }
 
@@ -99,7 +99,7 @@ impl<'a> ClauseScope<'a> {
             return Err(misplaced(format!("{name} cannot be used in {}", self.clause.name())));
         }
         let inner = ClauseScope { clause: Clause::TableArgument, ..*self };
-        let call = resolve_table_function(name, &inner.arguments(name, args)?)?;
+        let call = resolve_table_function(name, inner.arguments(name, args)?, self)?;
         Ok(self.universe.expr(self.universe.add_table_call(call)))
     }
 
@@ -153,13 +153,17 @@ impl Scope for ClauseScope<'_> {
         let FunctionArguments::List(list) = &function.args else { return Ok(None) };
         let name = function.name.to_string().to_uppercase();
         let at = |e: SqlError| e.at(crate::syntax::span_of(ast));
-        if is_aggregate(&name) {
-            return self.aggregate(&name, &list.args).map(Some).map_err(at);
+        if let Some(info) = self.functions().aggregate(&name) {
+            return self.aggregate(info, &list.args).map(Some).map_err(at);
         }
-        if is_table_function(&name) {
+        if self.functions().is_table_function(&name) {
             return self.table_function(&name, &list.args).map(Some).map_err(at);
         }
         Ok(None)
+    }
+
+    fn functions(&self) -> &Functions {
+        &self.universe.functions
     }
 
     fn locate(&self, span: sqlparser::tokenizer::Span) -> Option<crate::error::Span> {

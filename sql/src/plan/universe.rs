@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::catalog::Relation;
 use crate::error::{ErrorKind, Result, SqlError};
-use crate::expr::{AggregateCall, Expr, TableCall};
+use crate::expr::{AggregateCall, Expr, Functions, TableCall};
 use crate::plan::PseudoColumn;
 use crate::plan::suggest::did_you_mean;
 use crate::syntax::ast::Name;
@@ -91,6 +91,8 @@ pub(super) struct SourceEntry {
 #[derive(Debug)]
 pub(super) struct Universe {
     pub sources: Vec<SourceEntry>,
+    /// What expressions may call.
+    pub functions: Arc<Functions>,
     columns: RefCell<Vec<UniverseColumn>>,
     /// The synthetic key of the join made last, if it has one.
     join_key: Cell<Option<ColumnId>>,
@@ -103,7 +105,7 @@ pub(super) struct Universe {
 }
 
 impl Universe {
-    pub(super) fn new(sources: Vec<(Name, Arc<Relation>)>) -> Self {
+    pub(super) fn new(sources: Vec<(Name, Arc<Relation>)>, functions: &Arc<Functions>) -> Self {
         let mut columns = Vec::new();
         let mut entries = Vec::new();
         for (source, (alias, relation)) in sources.into_iter().enumerate() {
@@ -124,6 +126,7 @@ impl Universe {
         }
         Self {
             sources: entries,
+            functions: functions.clone(),
             columns: RefCell::new(columns),
             join_key: Cell::new(None),
             aggregates: RefCell::default(),

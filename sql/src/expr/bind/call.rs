@@ -1,15 +1,13 @@
 //! Function calls, lambdas, MAP(…) and STRUCT(…).
 
-use std::sync::Arc;
-
 use sqlparser::ast::{
     self, FunctionArg, FunctionArgExpr, FunctionArguments, LambdaFunction, OneOrManyWithParens,
 };
 
 use super::{Binder, LambdaScope, coerce, error, type_text};
 use crate::error::{ErrorKind, Result, SqlError};
-use crate::expr::functions::{self, Argument, Bindings, Function, Param};
-use crate::expr::{Expr, is_aggregate, is_table_function, value};
+use crate::expr::functions::{self, Argument, Bindings, Function, FunctionRef, Param};
+use crate::expr::{Expr, value};
 use crate::types::{SqlType, StructField};
 
 /// An argument before the variant is chosen: lambdas wait for the types of their parameters.
@@ -36,8 +34,8 @@ impl Binder<'_> {
             "MAP" => return self.map(list),
             _ => {}
         }
-        let Some(function) = functions::find(&name) else {
-            return Err(misplaced(&name));
+        let Some(function) = self.scope.functions().scalar(&name) else {
+            return Err(self.misplaced(&name));
         };
         let mut given = Vec::with_capacity(list.len());
         for (i, arg) in list.iter().enumerate() {
@@ -46,7 +44,7 @@ impl Binder<'_> {
                     Given::Lambda(lambda)
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
-                    Given::Value(match unit(function, i, expr) {
+                    Given::Value(match unit(&function, i, expr) {
                         Some(unit) => unit,
                         None => self.bind(expr)?,
                     })
@@ -59,27 +57,34 @@ impl Binder<'_> {
 
     /// A call whose arguments are bound already.
     pub(super) fn call_bound(&self, name: &str, args: Vec<Expr>) -> Result<Expr> {
-        let function = functions::find(name).ok_or_else(|| functions::unknown(name))?;
+        let function = self.scope.functions().scalar(name);
+        let function = function.ok_or_else(|| functions::unknown(name))?;
+        self.call_of(function, args)
+    }
+
+    /// A call of a function that is known already.
+    pub(super) fn call_of(&self, function: FunctionRef, args: Vec<Expr>) -> Result<Expr> {
         self.resolve(function, args.into_iter().map(Given::Value).collect())
     }
 
-    fn resolve(&self, function: &'static Function, given: Vec<Given<'_>>) -> Result<Expr> {
+    fn resolve(&self, function: FunctionRef, given: Vec<Given<'_>>) -> Result<Expr> {
         let arguments: Vec<Argument> = given
             .iter()
             .enumerate()
             .filter_map(|(i, given)| match given {
                 Given::Star => None,
                 Given::Lambda(lambda) => Some(Argument::Lambda(lambda.params.iter().count())),
-                Given::Value(expr) => Some(classify(function, i, expr)),
+                Given::Value(expr) => Some(classify(&function, i, expr)),
             })
             .collect();
-        let (variant, mut bindings) = functions::resolve(function, &arguments)?;
+        let (variant, mut bindings) = functions::resolve(&function, &arguments)?;
+        let variant = &function.variants[variant];
         let signature = &variant.signature;
         let mismatch = |what: String| {
             error(
                 ErrorKind::FunctionArgumentsMismatch,
-                format!("{}: {what}", function.name),
-                &format!("DESCRIBE FUNCTION {} lists its variants.", function.name),
+                format!("{}: {what}", function.name()),
+                &format!("DESCRIBE FUNCTION {} lists its variants.", function.name()),
             )
         };
         let count = given.len();
@@ -98,7 +103,7 @@ impl Binder<'_> {
                     let Some(ty) = parameter.param.resolve(&bindings) else {
                         return Err(error(
                             ErrorKind::UntypedNull,
-                            format!("the type of {expr} in {} is unknown", function.name),
+                            format!("the type of {expr} in {} is unknown", function.name()),
                             "Cast it to the type wanted.",
                         ));
                     };
@@ -122,7 +127,7 @@ impl Binder<'_> {
             None => signature.returns.resolve(&bindings),
         };
         let ty = ty.ok_or_else(|| mismatch("the type of the result is unknown".into()))?;
-        Ok(Expr::Call { function: Arc::from(function.name), args, ty })
+        Ok(Expr::Call { function: function.clone(), args, ty })
     }
 
     fn lambda(
@@ -212,6 +217,25 @@ impl Binder<'_> {
             ty: SqlType::map(key, item),
         })
     }
+
+    /// Why a name is not that of a scalar function.
+    fn misplaced(&self, name: &str) -> SqlError {
+        if self.scope.functions().is_aggregate(name) {
+            return error(
+                ErrorKind::MisplacedAggregate,
+                format!("the aggregate {name} cannot stand here"),
+                "Compute it in an earlier query.",
+            );
+        }
+        if self.scope.functions().is_table_function(name) {
+            return error(
+                ErrorKind::MisplacedTableFunction,
+                format!("the table function {name} cannot stand here"),
+                "Apply it in an earlier query over a stream.",
+            );
+        }
+        functions::unknown(name)
+    }
 }
 
 enum LambdaError {
@@ -225,24 +249,6 @@ fn empty(what: &str) -> SqlError {
         format!("{what} is empty, hence has no type"),
         "Give at least one entry.",
     )
-}
-
-fn misplaced(name: &str) -> SqlError {
-    if is_aggregate(name) {
-        return error(
-            ErrorKind::MisplacedAggregate,
-            format!("the aggregate {name} cannot stand here"),
-            "Compute it in an earlier query.",
-        );
-    }
-    if is_table_function(name) {
-        return error(
-            ErrorKind::MisplacedTableFunction,
-            format!("the table function {name} cannot stand here"),
-            "Apply it in an earlier query over a stream.",
-        );
-    }
-    functions::unknown(name)
 }
 
 /// A bare time unit where the function takes one; handed on as a STRING constant.

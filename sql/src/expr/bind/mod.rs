@@ -12,7 +12,7 @@ use sqlparser::ast::{
 
 use crate::error::{ErrorKind, Result, SqlError};
 use crate::expr::eval::{EvalContext, cast};
-use crate::expr::{ArithmeticOp, CompareOp, Expr, Scope, types, value};
+use crate::expr::{ArithmeticOp, CompareOp, Expr, FunctionRef, Scope, types, value};
 use crate::syntax::dialect;
 use crate::types::{SqlType, quote};
 
@@ -45,6 +45,11 @@ pub fn bind_predicate(expr: &ast::Expr, scope: &dyn Scope) -> Result<Expr> {
             .at(dialect::span_of(expr)))
         }
     }
+}
+
+/// A call of `function` with bound arguments: chooses the variant, inserts implicit conversions.
+pub(crate) fn bind_call(function: FunctionRef, args: Vec<Expr>, scope: &dyn Scope) -> Result<Expr> {
+    Binder { scope, lambdas: None }.call_of(function, args)
 }
 
 /// Names that a lambda's parameters add, innermost first.

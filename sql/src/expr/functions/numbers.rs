@@ -118,7 +118,8 @@ pub(super) fn add(lib: &mut Library) {
             }) as Kernel,
         )],
     );
-    lib.add("RANDOM", "A random number from 0 up to, not including, 1.", [("-> D", random())]);
+    lib.add("RANDOM", "A random number from 0 up to, not including, 1.", [("-> D", random())])
+        .volatile();
     lib.add(
         "GEO_DISTANCE",
         "The distance between two points given as latitude and longitude in degrees, in km or miles.",
@@ -173,8 +174,8 @@ fn rounding(lib: &mut Library) {
             ),
             ("N, I -> N", f2::<N, I, N>(|x, n| to_places(x, n, Rounding::HalfToPositive))),
         ],
-    );
-    lib.returning(4, whole_decimal);
+    )
+    .returning(4, whole_decimal);
     lib.add(
         "TRUNC",
         "The value cut to an integer, or to a number of places.",
@@ -186,8 +187,8 @@ fn rounding(lib: &mut Library) {
             ("N -> N", f1::<N, N>(|(x, s)| in_range(decimal::rescale(x, s, 0, Rounding::Down)))),
             ("N, I -> N", f2::<N, I, N>(|x, n| to_places(x, n, Rounding::Down))),
         ],
-    );
-    lib.returning(4, whole_decimal);
+    )
+    .returning(4, whole_decimal);
 }
 
 /// Rounds the decimal digits that the double prints as, not its binary value.

@@ -13,6 +13,7 @@
 //! | `(p, …)=>p` | a lambda |
 //! | `p!` | rejects NULL: the call fails |
 //! | `p...` | any number of them, also none; at most one per signature |
+//! | `p name` | the argument is called so, whatever the function says for its place |
 //!
 //! Matching is tried exactly, then with implicit conversions: numbers widen, string literals become
 //! DATE, TIME and TIMESTAMP.
@@ -38,6 +39,7 @@ pub(crate) enum Param {
 #[derive(Clone, Debug)]
 pub(crate) struct Parameter {
     pub param: Param,
+    pub name: Option<String>,
     /// A NULL argument makes the call fail.
     pub rejects_null: bool,
     pub variadic: bool,
@@ -93,23 +95,30 @@ impl Bindings {
 const DECIMAL: char = 'N';
 
 impl Signature {
-    /// Reads a signature; panics on a wrong one, which the tests of the library find.
+    /// Reads a signature of the library; panics on a wrong one, which its tests find.
     pub(crate) fn parse(text: &str) -> Self {
-        let (params, returns) = match text.rsplit_once("->") {
-            Some(parts) => parts,
-            None => panic!("signature without result: {text}"),
-        };
+        match Self::read(text) {
+            Ok(signature) => signature,
+            Err(reason) => panic!("{reason}"),
+        }
+    }
+
+    /// Reads a signature, or says what is wrong with it.
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
+        let (params, returns) =
+            text.rsplit_once("->").ok_or_else(|| format!("no result in the signature {text}"))?;
         let mut reader = Reader { text: params.as_bytes(), at: 0 };
         let mut list = vec![];
         while reader.peek().is_some() {
-            let param = reader.param();
+            let param = reader.param()?;
             let rejects_null = reader.take("!");
             let variadic = reader.take("...");
-            list.push(Parameter { param, rejects_null, variadic });
+            let name = Some(reader.word()).filter(|name| !name.is_empty());
+            list.push(Parameter { param, name, rejects_null, variadic });
             reader.take(",");
         }
-        let returns = Reader { text: returns.as_bytes(), at: 0 }.param();
-        Self { params: list, returns }
+        let returns = Reader { text: returns.as_bytes(), at: 0 }.param()?;
+        Ok(Self { params: list, returns })
     }
 
     /// The parameter that takes argument `at` of `count`.
@@ -276,6 +285,14 @@ impl Param {
     }
 }
 
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let params = self.params.iter();
+        let params = params.map(|p| format!("{}{}", p.param, if p.variadic { "..." } else { "" }));
+        write!(f, "({}) -> {}", params.collect::<Vec<_>>().join(", "), self.returns)
+    }
+}
+
 impl fmt::Display for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -323,8 +340,12 @@ impl Reader<'_> {
         found
     }
 
-    fn expect(&mut self, token: &str) {
-        assert!(self.take(token), "{token} missing in {}", String::from_utf8_lossy(self.text));
+    fn expect(&mut self, token: &str) -> Result<(), String> {
+        if self.take(token) { Ok(()) } else { Err(self.wrong(&format!("{token} missing"))) }
+    }
+
+    fn wrong(&self, what: &str) -> String {
+        format!("{what} in the signature {}", String::from_utf8_lossy(self.text))
     }
 
     fn word(&mut self) -> String {
@@ -336,39 +357,39 @@ impl Reader<'_> {
         String::from_utf8_lossy(&self.text[start..self.at]).into_owned()
     }
 
-    fn param(&mut self) -> Param {
+    fn param(&mut self) -> Result<Param, String> {
         if self.take("[") {
-            let item = self.param();
-            self.expect("]");
-            return Param::Array(Box::new(item));
+            let item = self.param()?;
+            self.expect("]")?;
+            return Ok(Param::Array(Box::new(item)));
         }
         if self.take("{") {
-            let key = self.param();
-            self.expect(":");
-            let value = self.param();
-            self.expect("}");
-            return Param::Map(Box::new(key), Box::new(value));
+            let key = self.param()?;
+            self.expect(":")?;
+            let value = self.param()?;
+            self.expect("}")?;
+            return Ok(Param::Map(Box::new(key), Box::new(value)));
         }
         if self.take("<") {
             let mut fields = vec![];
             while !self.take(">") {
                 let name = self.word();
-                fields.push((name, self.param()));
+                fields.push((name, self.param()?));
                 self.take(",");
             }
-            return Param::Struct(fields);
+            return Ok(Param::Struct(fields));
         }
         if self.take("(") {
             let mut params = vec![];
             while !self.take(")") {
-                params.push(self.param());
+                params.push(self.param()?);
                 self.take(",");
             }
-            self.expect("=>");
-            return Param::Lambda(params, Box::new(self.param()));
+            self.expect("=>")?;
+            return Ok(Param::Lambda(params, Box::new(self.param()?)));
         }
         let word = self.word();
-        match word.as_str() {
+        Ok(match word.as_str() {
             "B" => Param::Type(SqlType::Boolean),
             "I" => Param::Type(SqlType::Int),
             "L" => Param::Type(SqlType::Bigint),
@@ -382,7 +403,7 @@ impl Reader<'_> {
             "num" => Param::Number,
             "unit" => Param::Unit,
             "T" | "U" | "V" | "K" | "R" => Param::Generic(word.chars().next().unwrap_or('T')),
-            other => panic!("unknown type {other} in {}", String::from_utf8_lossy(self.text)),
-        }
+            other => return Err(self.wrong(&format!("unknown type {other:?}"))),
+        })
     }
 }

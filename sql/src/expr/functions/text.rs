@@ -24,7 +24,8 @@ pub(super) fn add(lib: &mut Library) {
             ("-> S", random_uuid()),
             ("Y -> S", f1::<Y, S>(|bytes| Ok(<[u8; 16]>::try_from(bytes).ok().map(uuid_text)))),
         ],
-    );
+    )
+    .volatile();
 }
 
 /// Length in UTF-16 code units.

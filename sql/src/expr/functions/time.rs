@@ -267,7 +267,8 @@ fn converting(lib: &mut Library) {
             ),
             ("DT -> I", f1::<Dt, I>(some)),
         ],
-    );
+    )
+    .volatile();
     lib.add(
         "UNIX_TIMESTAMP",
         "Milliseconds since 1970 of a TIMESTAMP, or of now.",
@@ -280,5 +281,6 @@ fn converting(lib: &mut Library) {
             ),
             ("TS -> L", f1::<Ts, L>(some)),
         ],
-    );
+    )
+    .volatile();
 }

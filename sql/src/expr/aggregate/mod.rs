@@ -2,9 +2,13 @@
 //!
 //! How they add up is the engine's (`engine/src/operators/aggregate/`).
 
+mod library;
+
 use datafusion_common::ScalarValue;
+pub(crate) use library::built_in;
 
 use super::Expr;
+use super::functions::{About, Signature};
 use crate::error::{ErrorKind, Result, SqlError};
 use crate::types::{SqlType, StructField};
 
@@ -43,156 +47,12 @@ pub enum AggregateFunction {
     StddevSamp,
 }
 
-/// An aggregate function as SHOW FUNCTIONS and DESCRIBE FUNCTION show it.
+/// An aggregate function as the library knows it.
 #[derive(Debug)]
 pub struct AggregateInfo {
-    pub name: &'static str,
+    pub about: About,
     pub function: AggregateFunction,
-    /// What it is for, one sentence.
-    pub doc: &'static str,
-    /// Its variants: `parameters -> result`, types as text.
-    pub variants: &'static [&'static str],
-}
-
-/// Every aggregate, in alphabetical order.
-const ALL: &[AggregateInfo] = &[
-    AggregateInfo {
-        name: "ATTR",
-        function: AggregateFunction::Attr,
-        doc: "The value if all rows of the group share one, else NULL.",
-        variants: &["T -> T"],
-    },
-    AggregateInfo {
-        name: "AVG",
-        function: AggregateFunction::Avg,
-        doc: "The mean of the values, NULLs left out.",
-        variants: &["INT -> DOUBLE", "BIGINT -> DOUBLE", "DOUBLE -> DOUBLE"],
-    },
-    AggregateInfo {
-        name: "COLLECT_LIST",
-        function: AggregateFunction::CollectList,
-        doc: "All values as an array.",
-        variants: &["T -> ARRAY<T>"],
-    },
-    AggregateInfo {
-        name: "COLLECT_SET",
-        function: AggregateFunction::CollectSet,
-        doc: "The distinct values as an array.",
-        variants: &["T -> ARRAY<T>"],
-    },
-    AggregateInfo {
-        name: "CORRELATION",
-        function: AggregateFunction::Correlation,
-        doc: "The Pearson correlation of two numbers.",
-        variants: &["DOUBLE, DOUBLE -> DOUBLE"],
-    },
-    AggregateInfo {
-        name: "COUNT",
-        function: AggregateFunction::Count,
-        doc: "The number of rows, or of values that are not NULL.",
-        variants: &["-> BIGINT", "T -> BIGINT"],
-    },
-    AggregateInfo {
-        name: "COUNT_DISTINCT",
-        function: AggregateFunction::CountDistinct,
-        doc: "About how many distinct values there are.",
-        variants: &["T -> BIGINT"],
-    },
-    AggregateInfo {
-        name: "EARLIEST_BY_OFFSET",
-        function: AggregateFunction::EarliestByOffset,
-        doc: "The value that came first, or the first n.",
-        variants: &[
-            "T -> T",
-            "T, BOOLEAN -> T",
-            "T, INT -> ARRAY<T>",
-            "T, INT, BOOLEAN -> ARRAY<T>",
-        ],
-    },
-    AggregateInfo {
-        name: "HISTOGRAM",
-        function: AggregateFunction::Histogram,
-        doc: "How often each value occurs.",
-        variants: &["STRING -> MAP<STRING, BIGINT>"],
-    },
-    AggregateInfo {
-        name: "LATEST_BY_OFFSET",
-        function: AggregateFunction::LatestByOffset,
-        doc: "The value that came last, or the last n.",
-        variants: &[
-            "T -> T",
-            "T, BOOLEAN -> T",
-            "T, INT -> ARRAY<T>",
-            "T, INT, BOOLEAN -> ARRAY<T>",
-        ],
-    },
-    AggregateInfo {
-        name: "MAX",
-        function: AggregateFunction::Max,
-        doc: "The greatest value.",
-        variants: &["T -> T"],
-    },
-    AggregateInfo {
-        name: "MIN",
-        function: AggregateFunction::Min,
-        doc: "The least value.",
-        variants: &["T -> T"],
-    },
-    AggregateInfo {
-        name: "STDDEV_SAMP",
-        function: AggregateFunction::StddevSamp,
-        doc: "Deprecated: the variance of a sample.",
-        variants: &["INT -> DOUBLE", "BIGINT -> DOUBLE", "DOUBLE -> DOUBLE"],
-    },
-    AggregateInfo {
-        name: "STDDEV_SAMPLE",
-        function: AggregateFunction::StddevSample,
-        doc: "The standard deviation of a sample.",
-        variants: &["INT -> DOUBLE", "BIGINT -> DOUBLE", "DOUBLE -> DOUBLE"],
-    },
-    AggregateInfo {
-        name: "SUM",
-        function: AggregateFunction::Sum,
-        doc: "The sum of the values, NULLs left out.",
-        variants: &["INT -> INT", "BIGINT -> BIGINT", "DOUBLE -> DOUBLE", "DECIMAL -> DECIMAL"],
-    },
-    AggregateInfo {
-        name: "SUM_LIST",
-        function: AggregateFunction::SumList,
-        doc: "The sum of the elements of arrays.",
-        variants: &["ARRAY<INT> -> INT", "ARRAY<BIGINT> -> BIGINT", "ARRAY<DOUBLE> -> DOUBLE"],
-    },
-    AggregateInfo {
-        name: "TOPK",
-        function: AggregateFunction::TopK,
-        doc: "The k greatest values, with other columns of their rows if asked.",
-        variants: &["T, INT -> ARRAY<T>", "T, U..., INT -> ARRAY<STRUCT<sort_col T, col0 U, ...>>"],
-    },
-    AggregateInfo {
-        name: "TOPKDISTINCT",
-        function: AggregateFunction::TopKDistinct,
-        doc: "The k greatest distinct values.",
-        variants: &["T, INT -> ARRAY<T>"],
-    },
-];
-
-/// Every aggregate function, in alphabetical order.
-pub fn all() -> &'static [AggregateInfo] {
-    ALL
-}
-
-/// The names of all aggregate functions, in alphabetical order.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|info| info.name)
-}
-
-/// Whether `name` (upper case) is an aggregate function.
-pub fn is_aggregate(name: &str) -> bool {
-    function(name).is_some()
-}
-
-fn function(name: &str) -> Option<AggregateFunction> {
-    ALL.iter().find(|info| info.name == name).map(|info| info.function)
+    pub(crate) signatures: Vec<Signature>,
 }
 
 /// Whether the aggregate can take a row back, which a table as source needs.
@@ -208,14 +68,8 @@ pub fn supports_table(function: AggregateFunction) -> bool {
 
 /// Chooses the variant of an aggregate for bound arguments; none for `COUNT(*)`. The literal extra
 /// arguments go into `constants`.
-pub fn resolve_aggregate(name: &str, args: &[Expr]) -> Result<AggregateCall> {
-    let function = function(name).ok_or_else(|| {
-        SqlError::new(
-            ErrorKind::UnknownFunction,
-            format!("no aggregate function is called {name}"),
-            "SHOW FUNCTIONS lists what there is.",
-        )
-    })?;
+pub fn resolve_aggregate(info: &AggregateInfo, args: &[Expr]) -> Result<AggregateCall> {
+    let (name, function) = (info.about.name.as_str(), info.function);
     let shown: Vec<String> = args.iter().map(Expr::to_string).collect();
     let shown = if args.is_empty() { "*".to_owned() } else { shown.join(", ") };
     let text = format!("{name}({shown})");
