@@ -79,7 +79,7 @@ pub(super) fn filter(input: usize, predicate: Expr, kind: RelationKind) -> Step 
 }
 
 pub(super) fn call(function: AggregateFunction, args: Vec<Expr>) -> AggregateCall {
-    AggregateCall { function, args, constants: vec![], ty: SqlType::Bigint, text: "call".into() }
+    AggregateCall { function, args, constants: vec![], ty: SqlType::Bigint, text: "call".into(), user: None }
 }
 
 /// `SELECT group, COUNT(*), SUM(V) … GROUP BY group`.

@@ -33,7 +33,9 @@ use std::borrow::Cow;
 
 use datafusion_common::ScalarValue;
 
-pub use aggregate::{AggregateCall, AggregateFunction, resolve_aggregate, supports_table};
+pub use aggregate::{
+    AggregateCall, AggregateFunction, RowAggregate, UserAggregate, resolve_aggregate,
+};
 pub use bind::{bind, bind_predicate, bind_with_expected_type};
 pub use compile::{Compiled, compile};
 pub use eval::EvalContext;

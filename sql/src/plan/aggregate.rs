@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::catalog::{FormatKind, KeyWindow};
 use crate::error::{ErrorKind, Result, SqlError};
-use crate::expr::{AggregateCall, AggregateFunction, Expr, supports_table};
+use crate::expr::{AggregateCall, AggregateFunction, Expr};
 use crate::plan::flow::{Flow, KeyColumn, Steps};
 use crate::plan::names::NameSource;
 use crate::plan::project::{Item, key_name};
@@ -36,7 +36,7 @@ impl Grouping {
                     "Window a stream; a table's rows have no place in time.",
                 ));
             }
-            if let Some((_, call)) = self.calls.iter().find(|(_, c)| !supports_table(c.function)) {
+            if let Some((_, call)) = self.calls.iter().find(|(_, c)| !c.supports_table()) {
                 return Err(SqlError::new(
                     ErrorKind::AggregateUnsupportedOnTable,
                     format!("{} cannot take back a row when a table changes", call.text),
@@ -169,7 +169,8 @@ fn has_nested_state(call: &AggregateCall) -> bool {
     use AggregateFunction::*;
     match call.function {
         Avg | Correlation | StddevSample | StddevSamp | TopK | TopKDistinct | CollectList
-        | CollectSet | Histogram | Attr | CountDistinct | LatestByOffset | EarliestByOffset => true,
+        | CollectSet | Histogram | Attr | CountDistinct | LatestByOffset | EarliestByOffset
+        | User => true,
         Count | Sum | Min | Max | SumList => false,
     }
 }

@@ -36,7 +36,7 @@ fn info(
 ) -> AggregateInfo {
     let about = About::new(name, FunctionKind::Aggregate, "AGGREGATE", summary);
     let signatures = signatures.iter().map(|text| Signature::parse(text)).collect();
-    AggregateInfo { about, function, signatures }
+    AggregateInfo { about, function, signatures, user: vec![] }
 }
 
 impl AggregateInfo {

@@ -3,9 +3,12 @@
 //! How they add up is the engine's (`engine/src/operators/aggregate/`).
 
 mod library;
+mod user;
 
 use datafusion_common::ScalarValue;
 pub(crate) use library::built_in;
+use user::UserVariant;
+pub use user::{RowAggregate, UserAggregate};
 
 use super::Expr;
 use super::functions::{About, Signature};
@@ -23,6 +26,18 @@ pub struct AggregateCall {
     pub ty: SqlType,
     /// As the user wrote it, for EXPLAIN and messages.
     pub text: String,
+    /// Set when the function is [`AggregateFunction::User`].
+    pub user: Option<UserAggregate>,
+}
+
+impl AggregateCall {
+    /// Whether the aggregate can take a row back, which a table as source needs.
+    pub fn supports_table(&self) -> bool {
+        match &self.user {
+            Some(user) => user.0.supports_table(),
+            None => supports_table(self.function),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +60,8 @@ pub enum AggregateFunction {
     Correlation,
     StddevSample,
     StddevSamp,
+    /// From outside the library; the call says which.
+    User,
 }
 
 /// An aggregate function as the library knows it.
@@ -53,16 +70,17 @@ pub struct AggregateInfo {
     pub about: About,
     pub function: AggregateFunction,
     pub(crate) signatures: Vec<Signature>,
+    /// How those from outside the library are made, parallel to `signatures`.
+    pub(crate) user: Vec<UserVariant>,
 }
 
-/// Whether the aggregate can take a row back, which a table as source needs.
-pub fn supports_table(function: AggregateFunction) -> bool {
+fn supports_table(function: AggregateFunction) -> bool {
     use AggregateFunction::*;
     match function {
         Attr | Avg | CollectList | Correlation | Count | Histogram | StddevSamp | StddevSample
         | Sum | SumList => true,
         CollectSet | CountDistinct | EarliestByOffset | LatestByOffset | Max | Min | TopK
-        | TopKDistinct => false,
+        | TopKDistinct | User => false,
     }
 }
 
@@ -73,6 +91,9 @@ pub fn resolve_aggregate(info: &AggregateInfo, args: &[Expr]) -> Result<Aggregat
     let shown: Vec<String> = args.iter().map(Expr::to_string).collect();
     let shown = if args.is_empty() { "*".to_owned() } else { shown.join(", ") };
     let text = format!("{name}({shown})");
+    if function == AggregateFunction::User {
+        return user::resolve(info, args, text);
+    }
     let resolved = Resolver { name, args }.resolve(function)?;
     Ok(AggregateCall {
         function,
@@ -80,6 +101,7 @@ pub fn resolve_aggregate(info: &AggregateInfo, args: &[Expr]) -> Result<Aggregat
         constants: resolved.constants,
         ty: resolved.ty,
         text,
+        user: None,
     })
 }
 
@@ -122,6 +144,7 @@ impl Resolver<'_> {
                 let ty = self.one()?;
                 if is_ordered(&ty) { self.done(1, ty) } else { self.mismatch() }
             }
+            User => self.mismatch(),
             Attr => self.one().and_then(|ty| self.done(1, ty)),
             CollectList | CollectSet => self.one().and_then(|ty| self.done(1, SqlType::array(ty))),
             CountDistinct => self.one().and_then(|_| self.done(1, SqlType::Bigint)),

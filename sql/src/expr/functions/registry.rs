@@ -57,6 +57,19 @@ impl Functions {
         functions
     }
 
+    /// These functions and the aggregates `more`, which take the place of those with their names.
+    #[must_use]
+    pub fn with_aggregates(&self, more: impl IntoIterator<Item = AggregateInfo>) -> Functions {
+        let mut functions = self.clone();
+        for aggregate in more {
+            let name = aggregate.about.name.clone();
+            functions.rows.remove(&name);
+            functions.tables.remove(&name);
+            functions.aggregates.insert(name, Arc::new(aggregate));
+        }
+        functions
+    }
+
     /// The scalar function of that name (upper case).
     pub fn scalar(&self, name: &str) -> Option<FunctionRef> {
         let found = self.rows.get(name)?;

@@ -20,6 +20,7 @@
 
 use std::fmt;
 
+use crate::expr::Expr;
 use crate::expr::types::{common_number, widens};
 use crate::types::{SqlType, StructField};
 
@@ -60,6 +61,19 @@ pub(crate) enum Argument {
     Null,
     Unit,
     Lambda(usize),
+}
+
+impl Argument {
+    /// What a bound argument is; a unit can only be told by who knows the function.
+    pub(crate) fn of(expr: &Expr) -> Argument {
+        match expr {
+            Expr::Lambda { params, .. } => Argument::Lambda(params.len()),
+            Expr::Literal { value, ty: Some(SqlType::String) } if !value.is_null() => {
+                Argument::Text
+            }
+            other => other.ty().map_or(Argument::Null, Argument::Typed),
+        }
+    }
 }
 
 impl fmt::Display for Argument {

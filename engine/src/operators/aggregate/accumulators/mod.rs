@@ -18,6 +18,7 @@ mod number;
 mod sum;
 mod tally;
 mod top;
+mod user;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{
@@ -151,6 +152,7 @@ pub(super) fn accumulator(call: &AggregateCall) -> Result<Box<dyn Accumulator>> 
         CollectSet => Box::new(list::Collect::new(arg.ok_or_else(shape)?, true)?),
         CountDistinct => Box::new(distinct::CountDistinct::new(arg.ok_or_else(shape)?)?),
         Histogram => Box::new(tally::Histogram::new(ty)?),
+        User => Box::new(user::User::new(call.user.clone().ok_or_else(shape)?, ty)?),
         Attr => Box::new(tally::Attr::new(arg.ok_or_else(shape)?)?),
         TopK | TopKDistinct => {
             let Some(ScalarValue::Int32(Some(k))) = call.constants.first() else {
