@@ -10,5 +10,6 @@ pub mod hostile;
 pub mod http;
 pub mod nexmark;
 pub mod node;
+pub mod reference;
 pub mod transactions;
 pub mod wire_client;

@@ -91,6 +91,26 @@ impl Query {
         topic: &str,
         record: &StubRecord,
     ) -> Result<Vec<(String, StubRecord)>, Refusal> {
+        let mut written = Vec::new();
+        for (step, rows) in self.step(topic, record)? {
+            let sink = self.sinks.iter().find(|s| s.step == step);
+            let Some(sink) = sink.filter(|s| s.topic.is_some()) else { continue };
+            for part in &rows {
+                write(sink, part, &mut written, &mut self.reported);
+            }
+        }
+        Ok(written)
+    }
+
+    /// As `feed`, but gives the rows that reach each sink.
+    ///
+    /// # Errors
+    /// When the query would stop.
+    pub fn step(
+        &mut self,
+        topic: &str,
+        record: &StubRecord,
+    ) -> Result<Vec<(StepId, Vec<Rows>)>, Refusal> {
         let mut inputs = Vec::new();
         for source in self.sources.iter_mut().filter(|s| s.topic == topic) {
             let value = Bytes::from(record.value.clone().unwrap_or_default());
@@ -119,15 +139,7 @@ impl Query {
         let output = self.graph.step(inputs, &context).map_err(other)?;
         self.reported.extend(output.errors.into_iter().map(|e| e.reason));
         self.seal()?;
-        let mut written = Vec::new();
-        for (step, rows) in output.sinks {
-            let sink = self.sinks.iter().find(|s| s.step == step);
-            let Some(sink) = sink.filter(|s| s.topic.is_some()) else { continue };
-            for part in &rows {
-                write(sink, part, &mut written, &mut self.reported);
-            }
-        }
-        Ok(written)
+        Ok(output.sinks)
     }
 
     fn seal(&mut self) -> Result<(), Refusal> {

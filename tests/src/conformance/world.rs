@@ -123,6 +123,17 @@ impl World {
         World { catalog: Catalog::default(), topics, queries: Vec::new(), properties }
     }
 
+    /// A world of which nothing is known yet.
+    pub fn empty() -> World {
+        let properties = [("ksql.service.id".to_owned(), SERVICE_ID.to_owned())].into();
+        World {
+            catalog: Catalog::default(),
+            topics: Topics::default(),
+            queries: Vec::new(),
+            properties,
+        }
+    }
+
     /// Declares the topics of the records, unless statements have done so.
     pub fn declare_record_topics(&mut self, case: &Case) {
         for record in case.inputs.iter().chain(&case.outputs) {

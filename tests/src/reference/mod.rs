@@ -1,0 +1,18 @@
+//! The generated pages under `docs/`: what the product says of itself, written out.
+//!
+//! `cargo run -p millstream-tests --bin reference -- --write` writes them; a test fails when one is
+//! not what would be written.
+
+pub mod examples;
+pub mod functions;
+
+/// A generated page: its path from the repository's root, and its text.
+pub struct Page {
+    pub path: &'static str,
+    pub text: String,
+}
+
+/// Every generated page.
+pub fn pages() -> Vec<Page> {
+    vec![Page { path: "docs/functions.md", text: functions::page() }]
+}
