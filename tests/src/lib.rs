@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod conformance;
 pub mod crash;
+pub mod fuzz;
 pub mod hostile;
 pub mod http;
 pub mod nexmark;

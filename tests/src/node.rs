@@ -104,6 +104,10 @@ impl Node {
         Ok(Node { child, kafka, http })
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How the process ended, if it has.
     pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().ok().flatten()

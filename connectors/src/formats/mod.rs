@@ -81,8 +81,8 @@ impl DecodeError {
 
 /// Turns payloads into columns.
 pub trait Decoder: Send {
-    /// Appends one row: the payload's values, or NULL in every column when the payload is NULL or
-    /// this fails.
+    /// Appends one row: the payload's values, or NULL in every column when the payload is NULL. When
+    /// this fails there is a row all the same, and what stands in it is to be left out.
     ///
     /// # Errors
     /// When the payload does not hold the declared columns.

@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p millstream-tests --bin hostile -- --frames 65000`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,10 +21,22 @@ struct Args {
     /// Peak of resident memory that the server may reach, in MiB.
     #[arg(long, default_value_t = 256)]
     memory: u64,
+    /// Writes what `tests/fuzz.sh` starts from into this folder, and does nothing else.
+    #[arg(long)]
+    fuzz_seeds: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(folder) = &args.fuzz_seeds {
+        return match millstream_tests::fuzz::write_seeds(folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => {
+                eprintln!("{}: {e}", folder.display());
+                ExitCode::FAILURE
+            }
+        };
+    }
     let seed = args.seed.unwrap_or_else(rand::random);
     println!("seed {seed}");
     let done = build_server().and_then(|binary| {

@@ -2,12 +2,13 @@
 //! deaf. It must stay up, keep its memory, and serve a healthy client all the while.
 //!
 //! The healthy client ([`healthy`]) writes records during everything else; at the end each of them
-//! must be there once. Memory is the process's peak of resident memory (`VmHWM`), compared with the
-//! limit after each part.
+//! must be there once. The server runs in a control group with a memory limit where the machine has
+//! them; and its peak of resident memory (`VmHWM`) is compared with the limit after each part.
 
 mod bombs;
 mod frames;
 mod healthy;
+mod limit;
 mod mutate;
 mod peers;
 pub mod seeds;
@@ -35,12 +36,19 @@ pub struct Plan {
 /// # Errors
 /// When the server died, hung, lost a record or took too much memory.
 pub fn run(plan: &Plan, say: impl Fn(&str)) -> Result<(), String> {
+    // Declared first, so that it goes last.
+    let limit;
     let mut node = Node::start(&NodeOptions {
         binary: plan.binary.clone(),
         data_dir: plan.folder.join("data"),
         durability: "os".into(),
         log: plan.folder.join("server.log"),
     })?;
+    limit = limit::MemoryLimit::put(node.pid(), plan.memory_max);
+    match &limit {
+        Some(_) => say(&format!("a control group allows {} MB", plan.memory_max >> 20)),
+        None => say("no control group can be made here: peak memory alone is compared"),
+    }
     let address = node.kafka.clone();
     let mut client = connect(&address)?;
     for topic in [seeds::TOPIC, healthy::TOPIC] {
@@ -50,7 +58,10 @@ pub fn run(plan: &Plan, say: impl Fn(&str)) -> Result<(), String> {
     let begin = Instant::now();
     let check = |node: &mut Node, part: &str| -> Result<(), String> {
         if let Some(status) = node.ended() {
-            return Err(format!("{part}: the server ended with {status}"));
+            let kills = limit.as_ref().map_or(0, limit::MemoryLimit::kills);
+            return Err(format!(
+                "{part}: the server ended with {status} ({kills} kills for memory)"
+            ));
         }
         let usage = node.usage();
         let peak = usage.peak_rss_bytes >> 20;

@@ -129,21 +129,20 @@ pub fn seeds() -> (Vec<Bytes>, usize) {
     (seeds, bare)
 }
 
-/// Requests with something in them, nested as deep as they go.
-fn filled(seeds: &mut Vec<Bytes>) {
-    for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
-        let mut part = kafka_wire::produce_request::PartitionProduceData::default();
-        part.records = Some(batch(codec));
-        let mut data = kafka_wire::produce_request::TopicProduceData::default();
-        data.name = TOPIC.into();
-        data.partition_data = vec![part];
-        let mut produce = kafka_wire::ProduceRequest::default();
-        produce.transactional_id = None;
-        produce.acks = -1;
-        produce.topic_data = vec![data];
-        every(seeds, &produce);
-    }
+fn producing(batch: Bytes) -> kafka_wire::ProduceRequest {
+    let mut part = kafka_wire::produce_request::PartitionProduceData::default();
+    part.records = Some(batch);
+    let mut data = kafka_wire::produce_request::TopicProduceData::default();
+    data.name = TOPIC.into();
+    data.partition_data = vec![part];
+    let mut produce = kafka_wire::ProduceRequest::default();
+    produce.transactional_id = None;
+    produce.acks = -1;
+    produce.topic_data = vec![data];
+    produce
+}
 
+fn fetching() -> kafka_wire::FetchRequest {
     let mut part = kafka_wire::fetch_request::FetchPartition::default();
     part.partition_max_bytes = 1 << 20;
     let mut asked = kafka_wire::fetch_request::FetchTopic::default();
@@ -152,7 +151,33 @@ fn filled(seeds: &mut Vec<Bytes>) {
     let mut fetch = kafka_wire::FetchRequest::default();
     fetch.max_bytes = 1 << 20;
     fetch.topics = vec![asked.clone(), asked];
-    every(seeds, &fetch);
+    fetch
+}
+
+fn creating(topic: &str) -> kafka_wire::CreateTopicsRequest {
+    let mut made = kafka_wire::create_topics_request::CreatableTopic::default();
+    made.name = topic.into();
+    made.num_partitions = 1;
+    made.replication_factor = 1;
+    let mut create = kafka_wire::CreateTopicsRequest::default();
+    create.topics = vec![made];
+    create
+}
+
+/// The topic made, a batch produced to it, and it read: frames that do something.
+pub fn exchange(batches: impl IntoIterator<Item = Bytes>) -> Vec<Bytes> {
+    let mut frames = vec![frame(4, &creating(TOPIC))];
+    frames.extend(batches.into_iter().map(|batch| frame(9, &producing(batch))));
+    frames.push(frame(4, &fetching()));
+    frames.into_iter().flatten().collect()
+}
+
+/// Requests with something in them, nested as deep as they go.
+fn filled(seeds: &mut Vec<Bytes>) {
+    for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        every(seeds, &producing(batch(codec)));
+    }
+    every(seeds, &fetching());
 
     let mut offsets = kafka_wire::list_offsets_request::ListOffsetsTopic::default();
     offsets.name = TOPIC.into();
@@ -187,14 +212,9 @@ fn filled(seeds: &mut Vec<Bytes>) {
     commits.topics = vec![commit];
     every(seeds, &commits);
 
-    let mut made = kafka_wire::create_topics_request::CreatableTopic::default();
-    made.name = "made".into();
-    made.num_partitions = 1;
-    made.replication_factor = 1;
-    made.configs.push(Default::default());
-    made.assignments.push(Default::default());
-    let mut create = kafka_wire::CreateTopicsRequest::default();
-    create.topics = vec![made];
+    let mut create = creating("made");
+    create.topics[0].configs.push(Default::default());
+    create.topics[0].assignments.push(Default::default());
     create.validate_only = true;
     every(seeds, &create);
 
