@@ -352,3 +352,78 @@ fn settings_that_do_not_fit_the_topic_are_refused() {
         "#,
     );
 }
+
+#[test]
+fn everything_is_described_at_once() {
+    check_once(
+        r#"
+        > CREATE STREAM a (k STRING KEY, v INT) WITH (kafka_topic='a', value_format='JSON', partitions=2);
+        > CREATE TABLE t (k STRING PRIMARY KEY, v INT) WITH (kafka_topic='t', value_format='JSON', partitions=1);
+        > CREATE STREAM b AS SELECT * FROM a;
+        says "@type":"source_descriptions" < DESCRIBE STREAMS;
+        says "name":"B","windowType" < DESCRIBE STREAMS;
+        says "queryOffsetSummaries":[{ < DESCRIBE STREAMS EXTENDED;
+        says "type":"TABLE" < DESCRIBE TABLES;
+        says "extended":true < DESCRIBE TABLES EXTENDED;
+        says {"name":"a","replicaInfo":[1,1],"consumerCount":1,"consumerGroupCount":1} < SHOW TOPICS EXTENDED;
+        says default_ksql_processing_log < LIST ALL TOPICS EXTENDED;
+        "#,
+    );
+}
+
+#[test]
+fn an_assertion_that_fails_says_so() {
+    check_once(
+        r#"
+        > CREATE STREAM a (v INT) WITH (kafka_topic='a', value_format='JSON', partitions=2);
+        > ASSERT TOPIC a WITH (PARTITIONS=2, REPLICAS=1) TIMEOUT 1 SECOND;
+        > ASSERT NOT EXISTS TOPIC b;
+        ! assertion-failed ASSERT TOPIC a WITH (PARTITIONS=3) TIMEOUT 10 MILLISECONDS;
+        ! assertion-failed ASSERT NOT EXISTS TOPIC a TIMEOUT 10 MILLISECONDS;
+        ! unknown-property ASSERT TOPIC a WITH (FORMAT='x');
+        "#,
+    );
+}
+
+#[test]
+fn a_pull_over_a_stream_takes_the_time_from_its_column() {
+    check_once(
+        r#"
+        > CREATE STREAM a (v INT, d STRING) WITH (kafka_topic='a', value_format='JSON', partitions=1, timestamp='d', timestamp_format='yyyy-MM-dd');
+        in a 1 - {"v": 1, "d": "1970-01-02"}
+        in a 2 - {"v": 2, "d": "never"}
+        in a 3 - {"v": 3, "d": "1970-01-03"}
+        pull SELECT v, ROWTIME AS t FROM a;
+          [1,86400000]
+          [3,172800000]
+        pull SELECT v FROM a WHERE ROWTIME > 86400000;
+          [3]
+        "#,
+    );
+}
+
+#[test]
+fn print_keeps_the_formats_over_nulls_and_knows_windows() {
+    check_once(
+        r#"
+        > SET 'auto.offset.reset' = 'earliest';
+        > CREATE STREAM a (k STRING KEY, v INT) WITH (kafka_topic='a', value_format='JSON', partitions=1);
+        in a 1000 x {"v": 1}
+        in a 2000 x -
+        in a 3000 - {"v": 2}
+        print PRINT a FROM BEGINNING LIMIT 3;
+          Key format: KAFKA_STRING
+          Value format: JSON or KAFKA_STRING
+          rowtime: 1970/01/01 00:00:01.000 Z, key: x, value: {"v": 1}, partition: 0
+          rowtime: 1970/01/01 00:00:02.000 Z, key: x, value: <null>, partition: 0
+          rowtime: 1970/01/01 00:00:03.000 Z, key: <null>, value: {"v": 2}, partition: 0
+        > CREATE TABLE w AS SELECT k, COUNT(*) AS n FROM a WINDOW TUMBLING (SIZE 10 SECONDS) GROUP BY k;
+        out W
+          1000 x@0 {"N":1}
+        print PRINT 'W' FROM BEGINNING LIMIT 1;
+          Key format: HOPPING(KAFKA_STRING) or TUMBLING(KAFKA_STRING)
+          Value format: JSON or KAFKA_STRING
+          rowtime: 1970/01/01 00:00:01.000 Z, key: [x@0/-], value: {"N":1}, partition: 0
+        "#,
+    );
+}

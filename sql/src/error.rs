@@ -126,6 +126,9 @@ kinds! {
     UnknownQuery = "unknown-query",
     UnknownTopic = "unknown-topic",
     IncompatibleReplacement = "incompatible-replacement",
+    AssertionFailed = "assertion-failed",
+    /// SELECT or PRINT was sent where statements are answered, not rows.
+    QueryWithoutRows = "query-without-rows",
     /// STREAM is said of a table or TABLE of a stream: in DROP, ALTER, or before AS SELECT.
     WrongRelationKind = "wrong-relation-kind",
     // The statement is right, but Millstream cannot do it yet. Never counted as a correct rejection.

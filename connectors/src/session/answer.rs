@@ -50,6 +50,8 @@ pub enum Entity {
     Tables { tables: Vec<RelationInfo> },
     #[serde(rename = "kafka_topics")]
     Topics { topics: Vec<TopicInfo> },
+    #[serde(rename = "kafka_topics_extended")]
+    TopicsExtended { topics: Vec<TopicInfoExtended> },
     #[serde(rename = "queries")]
     Queries { queries: Vec<QueryInfo> },
     #[serde(rename = "properties")]
@@ -109,6 +111,15 @@ pub struct TopicInfo {
     pub name: String,
     /// One number of replicas per partition.
     pub replica_info: Vec<u32>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicInfoExtended {
+    #[serde(flatten)]
+    pub topic: TopicInfo,
+    pub consumer_count: u32,
+    pub consumer_group_count: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]

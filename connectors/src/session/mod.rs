@@ -213,7 +213,7 @@ impl Session {
     fn perform(&mut self, parsed: &ParsedStatement, scope: &mut Scope) -> Result<Option<Entity>> {
         match &parsed.statement {
             Statement::Query(_) | Statement::Print { .. } => Err(SqlError::new(
-                ErrorKind::Unsupported,
+                ErrorKind::QueryWithoutRows,
                 "SELECT and PRINT have rows, not an answer",
                 "Send them to /query-stream or /query.",
             )),
@@ -239,6 +239,9 @@ impl Session {
             Statement::Show(show) => show::show(&self.node, show, scope).map(Some),
             Statement::Describe { name, extended } => {
                 show::describe(&self.node, &name.text, *extended).map(Some)
+            }
+            Statement::DescribeAll { kind, extended } => {
+                Ok(Some(show::describe_all(&self.node, *kind, *extended)))
             }
             Statement::DescribeFunction { name } => {
                 functions::describe(self.node.catalog().functions(), name).map(Some)

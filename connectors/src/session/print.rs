@@ -137,7 +137,13 @@ impl Printer {
             return;
         }
         self.limit -= 1;
-        let formats = (Guess::of(key), Guess::of(value));
+        // What is NULL says nothing about a format: the one seen before stays.
+        let before = self.formats.unwrap_or((Guess::Null, Guess::Null));
+        let guess = |bytes: Option<&[u8]>, before| match Guess::of(bytes) {
+            Guess::Null => before,
+            guess => guess,
+        };
+        let formats = (guess(key, before.0), guess(value, before.1));
         if self.formats != Some(formats) {
             self.formats = Some(formats);
             self.waiting.push_back(format!("Key format: {}", formats.0.name()));
@@ -159,13 +165,36 @@ enum Guess {
     Text,
     Int,
     Bigint,
+    /// Text, then the start of a window of a size that the bytes do not say.
+    TimeWindow,
+    /// Text, then the end and the start of a session.
+    SessionWindow,
     Bytes,
+}
+
+/// What a window bound may be for the guess to be made: up to the year 9999.
+const BOUND_MAX: i64 = 253_402_300_799_999;
+
+/// Splits a windowed key into its text and its `bounds` bounds, if it may be one.
+fn windowed(bytes: &[u8], bounds: usize) -> Option<(&str, Vec<i64>)> {
+    let (text, tail) = bytes.split_at_checked(bytes.len().checked_sub(8 * bounds)?)?;
+    let text = std::str::from_utf8(text).ok()?;
+    let bounds: Vec<i64> =
+        tail.as_chunks::<8>().0.iter().map(|bytes| i64::from_be_bytes(*bytes)).collect();
+    let plausible = !text.is_empty()
+        && text.chars().all(is_readable)
+        && bounds.iter().all(|bound| (0..=BOUND_MAX).contains(bound))
+        && bounds.is_sorted_by(|end, start| end >= start);
+    plausible.then_some((text, bounds))
+}
+
+fn is_readable(c: char) -> bool {
+    !c.is_control() || c.is_whitespace()
 }
 
 impl Guess {
     fn of(bytes: Option<&[u8]>) -> Guess {
         let Some(bytes) = bytes else { return Guess::Null };
-        let readable = |c: char| !c.is_control() || c.is_whitespace();
         match std::str::from_utf8(bytes) {
             Ok(text) if matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'[')) => {
                 match serde_json::from_str::<serde::de::IgnoredAny>(text) {
@@ -173,9 +202,12 @@ impl Guess {
                     Err(_) => Guess::Text,
                 }
             }
-            Ok(text) if text.chars().all(readable) => Guess::Text,
+            Ok(text) if text.chars().all(is_readable) => Guess::Text,
             _ if bytes.len() == 4 => Guess::Int,
             _ if bytes.len() == 8 => Guess::Bigint,
+            // Bounds begin with a zero byte, so the longer tail is tried first.
+            _ if windowed(bytes, 2).is_some() => Guess::SessionWindow,
+            _ if windowed(bytes, 1).is_some() => Guess::TimeWindow,
             _ => Guess::Bytes,
         }
     }
@@ -187,12 +219,21 @@ impl Guess {
             Guess::Text => "KAFKA_STRING",
             Guess::Int => "KAFKA_INT",
             Guess::Bigint => "KAFKA_BIGINT or KAFKA_DOUBLE",
+            Guess::TimeWindow => "HOPPING(KAFKA_STRING) or TUMBLING(KAFKA_STRING)",
+            Guess::SessionWindow => "SESSION(KAFKA_STRING)",
             Guess::Bytes => "unrecognised bytes",
         }
     }
 
     fn text(self, bytes: Option<&[u8]>) -> String {
         let Some(bytes) = bytes else { return "<null>".to_owned() };
+        match (self, windowed(bytes, 1), windowed(bytes, 2)) {
+            (Guess::TimeWindow, Some((key, bounds)), _) => return format!("[{key}@{}/-]", bounds[0]),
+            (Guess::SessionWindow, _, Some((key, bounds))) => {
+                return format!("[{key}@{}/{}]", bounds[1], bounds[0]);
+            }
+            _ => {}
+        }
         match (self, <[u8; 4]>::try_from(bytes), <[u8; 8]>::try_from(bytes)) {
             (Guess::Int, Ok(bytes), _) => i32::from_be_bytes(bytes).to_string(),
             (Guess::Bigint, _, Ok(bytes)) => i64::from_be_bytes(bytes).to_string(),
@@ -221,6 +262,9 @@ mod tests {
         check(&[0, 0, 0, 7], Guess::Int, "7");
         check(&[0, 0, 0, 0, 0, 0, 0, 7], Guess::Bigint, "7");
         check(&[0xff, 1], Guess::Bytes, "0xff01");
+        check(b"a\0\0\0\0\0\0\x27\x10", Guess::TimeWindow, "[a@10000/-]");
+        let session = b"a\0\0\0\0\0\0\x27\x10\0\0\0\0\0\0\x03\xe8";
+        check(session, Guess::SessionWindow, "[a@1000/10000]");
         assert_eq!(Guess::of(None).text(None), "<null>");
     }
 }

@@ -5,6 +5,7 @@
 use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use millstream_engine::io::{Budget, EpochIo, StartAt};
+use millstream_engine::operators::RecordTime;
 use millstream_engine::rows::Rows;
 use millstream_sql::catalog::Relation;
 use millstream_sql::error::{Result, SqlError};
@@ -43,6 +44,8 @@ pub(super) fn read_stream(plan: &PullPlan, relation: &Relation, log: &LogParts) 
     let id = io.open_source("pull", &source, None, StartAt::Earliest).map_err(read)?;
     io.end_at_now(id);
     let view = View::new(plan)?;
+    let time = source.timestamp.as_ref().map(|t| RecordTime::new(t, &source.schema)).transpose();
+    let time = time.map_err(|e| node_error(e.to_string()))?;
     let now_ms = log.clock.now_ms();
     let mut left = plan.limit.unwrap_or(u64::MAX);
     let mut batches = Vec::new();
@@ -52,7 +55,10 @@ pub(super) fn read_stream(plan: &PullPlan, relation: &Relation, log: &LogParts) 
             return Err(read(e));
         }
         for (_, rows) in &polled.rows {
-            let found = view.answer(plan, rows, now_ms)?;
+            let found = match &time {
+                Some(time) => view.answer(plan, &timed(rows, time, now_ms)?, now_ms)?,
+                None => view.answer(plan, rows, now_ms)?,
+            };
             let take = (left.min(found.num_rows() as u64)) as usize;
             left -= take as u64;
             batches.push(found.slice(0, take));
@@ -61,6 +67,17 @@ pub(super) fn read_stream(plan: &PullPlan, relation: &Relation, log: &LogParts) 
             return Ok(batches);
         }
     }
+}
+
+/// The rows with their times from the TIMESTAMP column, without those that have none: as the source of
+/// a running query sees them.
+fn timed(rows: &Rows, time: &RecordTime, now_ms: i64) -> Result<Rows> {
+    let found = time.times(&rows.columns, &EvalContext { now_ms });
+    let (kept, times): (Vec<u32>, Vec<i64>) =
+        found.iter().zip(0..).filter_map(|(time, row)| time.as_ref().ok().map(|t| (row, *t))).unzip();
+    let mut rows = rows.take(&kept).map_err(|e| node_error(e.to_string()))?;
+    rows.times = times.into();
+    Ok(rows)
 }
 
 /// The query's expressions, compiled once.

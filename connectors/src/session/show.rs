@@ -9,7 +9,7 @@ use millstream_sql::syntax::ast::{Properties, RelationKind, Show};
 use serde_json::{Value, json};
 
 use super::answer::{
-    Entity, FieldInfo, PropertyInfo, QueryInfo, RelationInfo, SourceDescription, TopicInfo,
+    Entity, FieldInfo, PropertyInfo, QueryInfo, RelationInfo, SourceDescription, TopicInfo, TopicInfoExtended,
     VariableInfo, type_json,
 };
 use super::functions;
@@ -30,9 +30,12 @@ pub(super) fn show(node: &Node, show: &Show, scope: &Scope) -> Result<Entity> {
         Show::Tables { extended: false } => {
             Entity::Tables { tables: relations(&catalog, RelationKind::Table) }
         }
-        Show::Streams { extended: true } => descriptions(node, &catalog, RelationKind::Stream),
-        Show::Tables { extended: true } => descriptions(node, &catalog, RelationKind::Table),
-        Show::Topics { all, .. } => Entity::Topics { topics: topics(node, *all) },
+        Show::Streams { extended: true } => descriptions(node, &catalog, RelationKind::Stream, true),
+        Show::Tables { extended: true } => descriptions(node, &catalog, RelationKind::Table, true),
+        Show::Topics { all, extended: false } => Entity::Topics { topics: topics(node, *all) },
+        Show::Topics { all, extended: true } => {
+            Entity::TopicsExtended { topics: topics_extended(node, &catalog, *all) }
+        }
         Show::Queries { extended: false } => {
             let queries = catalog.queries().map(|q| query_info(node, &catalog, q));
             Entity::Queries { queries: queries.collect() }
@@ -80,9 +83,14 @@ fn relations(catalog: &Catalog, kind: RelationKind) -> Vec<RelationInfo> {
     catalog.relations().filter(|r| r.kind == kind).map(|r| info(r)).collect()
 }
 
-fn descriptions(node: &Node, catalog: &Catalog, kind: RelationKind) -> Entity {
+/// Answers DESCRIBE STREAMS and DESCRIBE TABLES.
+pub(super) fn describe_all(node: &Node, kind: RelationKind, extended: bool) -> Entity {
+    descriptions(node, &node.catalog(), kind, extended)
+}
+
+fn descriptions(node: &Node, catalog: &Catalog, kind: RelationKind, extended: bool) -> Entity {
     let of_kind = catalog.relations().filter(|r| r.kind == kind);
-    let source_descriptions = of_kind.map(|r| description(node, catalog, r, true)).collect();
+    let source_descriptions = of_kind.map(|r| description(node, catalog, r, extended)).collect();
     Entity::Sources { source_descriptions }
 }
 
@@ -112,6 +120,21 @@ fn topics(node: &Node, all: bool) -> Vec<TopicInfo> {
             replica_info: vec![1; topic.partition_count().max(0) as usize],
         })
         .collect()
+}
+
+/// As [`topics`], with the queries that read each: a query is a group of one consumer. Groups of Kafka's
+/// clients are not the session's to see; Kafka's own tools list them.
+fn topics_extended(node: &Node, catalog: &Catalog, all: bool) -> Vec<TopicInfoExtended> {
+    let reads = |query: &QueryEntry, topic: &str| {
+        let mut sources = query.sources.iter().filter_map(|name| catalog.relation(name));
+        sources.any(|relation| relation.topic == topic)
+    };
+    let extended = |topic: TopicInfo| {
+        let readers = catalog.queries().filter(|query| reads(query, &topic.name)).count();
+        let readers = u32::try_from(readers).unwrap_or(u32::MAX);
+        TopicInfoExtended { topic, consumer_count: readers, consumer_group_count: readers }
+    };
+    topics(node, all).into_iter().map(extended).collect()
 }
 
 pub(super) fn query_info(node: &Node, catalog: &Catalog, query: &QueryEntry) -> QueryInfo {
@@ -224,6 +247,13 @@ pub(super) fn assert_topic(
     properties: &Properties,
     timeout_ms: Option<u64>,
 ) -> Result<Entity> {
+    for property in &properties.0 {
+        if !["PARTITIONS", "REPLICAS"].contains(&property.name.as_str()) {
+            let message = format!("there is no property {} here", property.name);
+            let remedy = "ASSERT TOPIC knows PARTITIONS and REPLICAS.";
+            return Err(SqlError::new(ErrorKind::UnknownProperty, message, remedy).at(property.span));
+        }
+    }
     let holds = || match (node.broker().topic(topic), not_exists) {
         (found, true) => found.is_none(),
         (None, false) => false,
@@ -241,7 +271,8 @@ pub(super) fn assert_topic(
         if left.is_zero() {
             let state = if not_exists { "exists" } else { "does not exist as asked for" };
             let message = format!("topic {topic} {state}");
-            return Err(SqlError::new(ErrorKind::UnknownTopic, message, "SHOW TOPICS lists them."));
+            let remedy = "SHOW TOPICS lists what there is; TIMEOUT says how long to wait.";
+            return Err(SqlError::new(ErrorKind::AssertionFailed, message, remedy));
         }
         let step = left.min(Duration::from_millis(10));
         std::thread::sleep(step);

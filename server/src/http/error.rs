@@ -2,6 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use millstream_sql::error::ErrorKind;
 use serde_json::{Value, json};
 
 pub(crate) struct ApiError {
@@ -29,17 +30,23 @@ impl ApiError {
         ApiError { status, body: json!({ "@type": "generic_error", "error_code": code, "message": message }) }
     }
 
-    /// A refused statement (40001), with the answers of those before it in the request.
-    pub(crate) fn statement(message: String, kind: &str, text: &str, entities: Vec<Value>) -> ApiError {
+    /// A refused statement, with the answers of those before it in the request. 40001; an assertion that
+    /// does not hold is 41700, a query sent to `/ksql` 40002.
+    pub(crate) fn statement(message: String, kind: ErrorKind, text: &str, entities: Vec<Value>) -> ApiError {
+        let (status, code) = match kind {
+            ErrorKind::AssertionFailed => (StatusCode::EXPECTATION_FAILED, 41700),
+            ErrorKind::QueryWithoutRows => (StatusCode::BAD_REQUEST, 40002),
+            _ => (StatusCode::BAD_REQUEST, 40001),
+        };
         let body = json!({
             "@type": "statement_error",
-            "error_code": 40001,
+            "error_code": code,
             "message": message,
-            "kind": kind,
+            "kind": kind.code(),
             "statementText": text,
             "entities": entities,
         });
-        ApiError { status: StatusCode::BAD_REQUEST, body }
+        ApiError { status, body }
     }
 
     /// The error object, for answers whose head is already out.

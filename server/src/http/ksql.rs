@@ -42,7 +42,7 @@ pub(super) async fn execute(State(app): AppState, body: Bytes) -> Result<Respons
 /// A refused statement as an HTTP error; the message has place, reason and remedy.
 pub(super) fn statement_error(error: &StatementError, entities: Vec<Value>) -> ApiError {
     let message = error.error.render(&error.statement);
-    ApiError::statement(message, error.error.kind.code(), &error.statement, entities)
+    ApiError::statement(message, error.error.kind, &error.statement, entities)
 }
 
 /// Any content type is taken: clients differ in what they say.
