@@ -20,6 +20,25 @@ fn docs_are_as_generated() {
 }
 
 #[test]
+fn every_function_is_documented_whole() {
+    let mut gaps = vec![];
+    for function in Functions::built_in().all() {
+        let name = &function.about.name;
+        if function.about.examples.is_empty() {
+            gaps.push(format!("{name}: no example"));
+        }
+        for variant in &function.variants {
+            for argument in &variant.arguments {
+                if argument.name.is_empty() || argument.description.is_empty() {
+                    gaps.push(format!("{name}: the argument {argument:?}"));
+                }
+            }
+        }
+    }
+    assert!(gaps.is_empty(), "{}", gaps.join("\n"));
+}
+
+#[test]
 fn every_example_gives_what_it_says() {
     let mut wrong = vec![];
     for function in Functions::built_in().all() {

@@ -26,13 +26,23 @@ pub(super) fn add(lib: &mut Library) {
             "[T], [T] -> [T]",
             two_lists(|_, a, b| a.map(|i| (0, i)).chain(b.map(|i| (1, i))).collect()),
         )],
-    );
+    )
+    .note("A NULL array counts as empty; NULL if both are.")
+    .arg("first", "An array.")
+    .arg("second", "Another one.")
+    .example("ARRAY_CONCAT(ARRAY[1, 2], ARRAY[2, 3])", "ARRAY[1, 2, 2, 3]");
     lib.add(
         "ARRAY_CONTAINS",
         "Whether the array has an element equal to the value.",
         [("[T], T -> B", contains())],
-    );
-    lib.add("ARRAY_DISTINCT", "The array without repeated elements.", [("[T] -> [T]", distinct())]);
+    )
+    .note("FALSE if the array is NULL.")
+    .arg("list", "The array.")
+    .arg("value", "What to look for.")
+    .example("ARRAY_CONTAINS(ARRAY[1, 2], 2)", "true");
+    lib.add("ARRAY_DISTINCT", "The array without repeated elements.", [("[T] -> [T]", distinct())])
+        .arg("list", "The array.")
+        .example("ARRAY_DISTINCT(ARRAY[3, 1, 3])", "ARRAY[3, 1]");
     lib.add(
         "ARRAY_EXCEPT",
         "The distinct elements of the first array that the second lacks.",
@@ -43,7 +53,10 @@ pub(super) fn add(lib: &mut Library) {
                 a.filter(|i| seen.insert(keys.left.row(*i).data())).map(|i| (0, i)).collect()
             }),
         )],
-    );
+    )
+    .arg("list", "The array.")
+    .arg("unwanted", "The elements to leave out.")
+    .example("ARRAY_EXCEPT(ARRAY[1, 2, 3, 1], ARRAY[2])", "ARRAY[1, 3]");
     lib.add(
         "ARRAY_INTERSECT",
         "The distinct elements that both arrays have.",
@@ -54,7 +67,10 @@ pub(super) fn add(lib: &mut Library) {
                 a.filter(|i| wanted.remove(keys.left.row(*i).data())).map(|i| (0, i)).collect()
             }),
         )],
-    );
+    )
+    .arg("first", "An array.")
+    .arg("second", "Another one.")
+    .example("ARRAY_INTERSECT(ARRAY[1, 2, 3], ARRAY[3, 1])", "ARRAY[1, 3]");
     lib.add(
         "ARRAY_UNION",
         "The distinct elements of both arrays.",
@@ -68,30 +84,60 @@ pub(super) fn add(lib: &mut Library) {
                 picks
             }),
         )],
-    );
+    )
+    .arg("first", "An array.")
+    .arg("second", "Another one.")
+    .example("ARRAY_UNION(ARRAY[1, 2], ARRAY[2, 3])", "ARRAY[1, 2, 3]");
     lib.add(
         "ARRAY_JOIN",
         "The elements as one text, with a delimiter between.",
         [("[T] -> S", join()), ("[T], S -> S", join())],
-    );
-    lib.add("ARRAY_LENGTH", "The number of elements.", [("[T] -> I", length())]);
-    lib.add("ARRAY_MAX", "The greatest element.", [("[T] -> T", best(true))]);
-    lib.add("ARRAY_MIN", "The least element.", [("[T] -> T", best(false))]);
+    )
+    .note(
+        "A NULL element is written `null`. Elements that are arrays, maps or structs are an error.",
+    )
+    .arg("list", "The array.")
+    .arg("delimiter", "What stands between; a comma unless given, nothing if NULL.")
+    .example("ARRAY_JOIN(ARRAY[1, 2, 3], '-')", "'1-2-3'");
+    lib.add("ARRAY_LENGTH", "The number of elements.", [("[T] -> I", length())])
+        .arg("list", "The array.")
+        .example("ARRAY_LENGTH(ARRAY[1, NULL])", "2");
+    lib.add("ARRAY_MAX", "The greatest element.", [("[T] -> T", best(true))])
+        .note("NULL elements are left out.")
+        .arg("list", "The array.")
+        .example("ARRAY_MAX(ARRAY[1, NULL, 3])", "3");
+    lib.add("ARRAY_MIN", "The least element.", [("[T] -> T", best(false))])
+        .note("NULL elements are left out.")
+        .arg("list", "The array.")
+        .example("ARRAY_MIN(ARRAY[2, NULL, 3])", "2");
     lib.add(
         "ARRAY_REMOVE",
         "The array without the elements equal to a value.",
         [("[T], T -> [T]", remove())],
-    );
+    )
+    .arg("list", "The array.")
+    .arg("value", "The element to leave out; NULL removes NULLs.")
+    .example("ARRAY_REMOVE(ARRAY[1, 2, 1], 1)", "ARRAY[2]");
     lib.add(
         "ARRAY_SORT",
         "The array sorted, NULLs last; 'DESC' for descending.",
         [("[T] -> [T]", sort()), ("[T], S -> [T]", sort())],
-    );
+    )
+    .note("NULLs come last. NULL for a direction that is none.")
+    .arg("list", "The array.")
+    .arg("direction", "`ASC` (unless given) or `DESC`.")
+    .example("ARRAY_SORT(ARRAY[3, NULL, 1])", "ARRAY[1, 3, NULL]")
+    .example("ARRAY_SORT(ARRAY[3, NULL, 1], 'DESC')", "ARRAY[3, 1, NULL]");
     lib.add(
         "SLICE",
         "The elements from one place to another, both included.",
         [("[T], I, I -> [T]", slice())],
-    );
+    )
+    .note("NULL if a position is out of range.")
+    .arg("list", "The array.")
+    .arg("from", "The first position, counted from 1; NULL means the beginning.")
+    .arg("to", "The last position; NULL means the end.")
+    .example("SLICE(ARRAY[1, 2, 3, 4], 2, 3)", "ARRAY[2, 3]");
     lib.add(
         "GENERATE_SERIES",
         "The numbers from one to another, by a step.",
@@ -123,7 +169,13 @@ pub(super) fn add(lib: &mut Library) {
                 }),
             ),
         ],
-    );
+    )
+    .note("A step of 0, or one that leads away from the end, is an error.")
+    .arg("from", "The first number.")
+    .arg("to", "The last number.")
+    .arg("step", "From each number to the next; 1 or -1 unless given.")
+    .example("GENERATE_SERIES(1, 4)", "ARRAY[1, 2, 3, 4]")
+    .example("GENERATE_SERIES(10, 0, -5)", "ARRAY[10, 5, 0]");
 }
 
 /// Encoded elements of two lists.

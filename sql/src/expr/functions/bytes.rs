@@ -28,22 +28,35 @@ pub(super) fn add(lib: &mut Library) {
                 }
             }),
         )],
-    );
+    )
+    .note("Hex may begin with `0x`, or be written `X'..'`.")
+    .arg("text", "The text.")
+    .arg("from", "The encoding it is in.")
+    .arg("to", "The encoding wanted, another one.")
+    .example("ENCODE('abc', 'utf8', 'hex')", "'616263'");
     lib.add(
         "TO_BYTES",
         "The bytes that a text stands for in an encoding.",
         [("S, S -> Y", f2::<S, S, Y>(decode))],
-    );
+    )
+    .arg("text", "The text.")
+    .arg("encoding", "`hex`, `utf8`, `ascii` or `base64`.")
+    .example("TO_BYTES('616263', 'hex')", "'YWJj'");
     lib.add(
         "FROM_BYTES",
         "The bytes as text in an encoding.",
         [("Y, S -> S", f2::<Y, S, S>(write))],
-    );
+    )
+    .arg("bytes", "The bytes.")
+    .arg("encoding", "`hex`, `utf8`, `ascii` or `base64`.")
+    .example("FROM_BYTES(TO_BYTES('abc', 'utf8'), 'hex')", "'616263'");
     lib.add(
         "MD5",
         "The MD5 digest of a text, in hex.",
         [("S -> S", f1::<S, S>(|text| some(hex(&Md5::digest(text.as_bytes()), false))))],
-    );
+    )
+    .arg("text", "The text, taken as UTF-8.")
+    .example("MD5('abc')", "'900150983cd24fb0d6963f7d28e17f72'");
     lib.category("MATHEMATICAL");
     lib.add(
         "INT_FROM_BYTES",
@@ -52,7 +65,11 @@ pub(super) fn add(lib: &mut Library) {
             ("Y -> I", f1::<Y, I>(|b| Ok(Some(i32::from_be_bytes(sized(b, "BIG_ENDIAN")?))))),
             ("Y, S -> I", f2::<Y, S, I>(|b, order| Ok(Some(i32::from_be_bytes(sized(b, order)?))))),
         ],
-    );
+    )
+    .note("Any other number of bytes is an error.")
+    .arg("bytes", "Four bytes.")
+    .arg("order", "`BIG_ENDIAN` (unless given) or `LITTLE_ENDIAN`.")
+    .example("INT_FROM_BYTES(TO_BYTES('00000102', 'hex'))", "258");
     lib.add(
         "BIGINT_FROM_BYTES",
         "The BIGINT in 8 bytes, big endian unless said.",
@@ -60,7 +77,11 @@ pub(super) fn add(lib: &mut Library) {
             ("Y -> L", f1::<Y, L>(|b| Ok(Some(i64::from_be_bytes(sized(b, "BIG_ENDIAN")?))))),
             ("Y, S -> L", f2::<Y, S, L>(|b, order| Ok(Some(i64::from_be_bytes(sized(b, order)?))))),
         ],
-    );
+    )
+    .note("Any other number of bytes is an error.")
+    .arg("bytes", "Eight bytes.")
+    .arg("order", "`BIG_ENDIAN` (unless given) or `LITTLE_ENDIAN`.")
+    .example("BIGINT_FROM_BYTES(TO_BYTES('0201000000000000', 'hex'), 'LITTLE_ENDIAN')", "258");
     lib.add(
         "DOUBLE_FROM_BYTES",
         "The DOUBLE in 8 bytes, big endian unless said.",
@@ -68,7 +89,11 @@ pub(super) fn add(lib: &mut Library) {
             ("Y -> D", f1::<Y, D>(|b| Ok(Some(f64::from_be_bytes(sized(b, "BIG_ENDIAN")?))))),
             ("Y, S -> D", f2::<Y, S, D>(|b, order| Ok(Some(f64::from_be_bytes(sized(b, order)?))))),
         ],
-    );
+    )
+    .note("Any other number of bytes is an error.")
+    .arg("bytes", "Eight bytes.")
+    .arg("order", "`BIG_ENDIAN` (unless given) or `LITTLE_ENDIAN`.")
+    .example("DOUBLE_FROM_BYTES(TO_BYTES('3ff8000000000000', 'hex'))", "1.5");
 }
 
 /// Exactly `N` bytes, brought to big endian.

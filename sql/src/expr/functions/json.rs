@@ -23,17 +23,26 @@ pub(super) fn add(lib: &mut Library) {
                 Ok(follow(&parse(json)?, &path).map(Json::text))
             }),
         )],
-    );
+    ).note("NULL if nothing is there. An object or array is given as JSON, the JSON null as the text `null`.").arg("json", "The JSON text.").arg("path", "Where to look, as in `$.a.b[0]`.").example("EXTRACTJSONFIELD('{\"a\": {\"b\": [1, 2]}}', '$.a.b[0]')", "'1'").example("EXTRACTJSONFIELD('{\"a\": {\"b\": [1, 2]}}', '$.a')", "'{\"b\":[1,2]}'");
     lib.add(
         "IS_JSON_STRING",
         "Whether a text is valid JSON.",
         [("S -> B", f1::<Opt<S>, B>(|json| some(json.is_some_and(|j| parse(j).is_ok()))))],
-    );
+    )
+    .note("FALSE for NULL and the empty text.")
+    .arg("text", "The text.")
+    .example("IS_JSON_STRING('[1, 2]')", "true")
+    .example("IS_JSON_STRING('abc')", "false");
     lib.add(
         "JSON_ARRAY_CONTAINS",
         "Whether a JSON array has an element equal to a value.",
         [("S, T -> B", array_contains())],
-    );
+    )
+    .note("Numbers, texts and booleans are told apart.")
+    .arg("json", "The JSON array.")
+    .arg("value", "What to look for.")
+    .example("JSON_ARRAY_CONTAINS('[1, 2]', 2)", "true")
+    .example("JSON_ARRAY_CONTAINS('[1, 2]', '2')", "false");
     lib.add(
         "JSON_ARRAY_LENGTH",
         "The number of elements of a JSON array.",
@@ -44,12 +53,19 @@ pub(super) fn add(lib: &mut Library) {
                 _ => Ok(None),
             }),
         )],
-    );
+    )
+    .note("NULL if the JSON is no array; a text that is no JSON is an error.")
+    .arg("json", "The JSON array.")
+    .example("JSON_ARRAY_LENGTH('[1, 2, 3]')", "3");
     lib.add(
         "JSON_CONCAT",
         "JSON objects merged, or arrays and values one after the other.",
         [("S... -> S", concat())],
-    );
+    )
+    .note("NULL if one of them is.")
+    .arg("jsons", "JSON texts: objects are merged, anything else is put into one array.")
+    .example("JSON_CONCAT('{\"a\": 1}', '{\"b\": 2}')", "'{\"a\":1,\"b\":2}'")
+    .example("JSON_CONCAT('[1]', '[2]', '3')", "'[1,2,3]'");
     lib.add(
         "JSON_ITEMS",
         "The elements of a JSON array, each as JSON text.",
@@ -60,7 +76,9 @@ pub(super) fn add(lib: &mut Library) {
                 _ => Ok(None),
             }),
         )],
-    );
+    )
+    .arg("json", "The JSON array.")
+    .example("JSON_ITEMS('[1, {\"a\": 2}]')", "ARRAY['1', '{\"a\":2}']");
     lib.add(
         "JSON_KEYS",
         "The field names of a JSON object.",
@@ -71,7 +89,10 @@ pub(super) fn add(lib: &mut Library) {
                 _ => Ok(None),
             }),
         )],
-    );
+    )
+    .note("NULL if the JSON is no object.")
+    .arg("json", "The JSON object.")
+    .example("JSON_KEYS('{\"a\": 1, \"b\": 2}')", "ARRAY['a', 'b']");
     lib.add(
         "JSON_RECORDS",
         "The fields of a JSON object with their values as text.",
@@ -84,7 +105,10 @@ pub(super) fn add(lib: &mut Library) {
                 _ => Ok(None),
             }),
         )],
-    );
+    )
+    .note("NULL if the JSON is no object.")
+    .arg("json", "The JSON object.")
+    .example("JSON_RECORDS('{\"a\": 1, \"b\": \"x\"}')", "MAP('a' := '1', 'b' := 'x')");
     lib.add(
         "TO_JSON_STRING",
         "A value as JSON text.",
@@ -99,6 +123,12 @@ pub(super) fn add(lib: &mut Library) {
                 })
             }) as Kernel,
         )],
+    )
+    .note("Fields of structs and keys of maps are sorted, BYTES are base64.")
+    .arg("value", "The value, of any type.")
+    .example(
+        "TO_JSON_STRING(STRUCT(B := 1, A := ARRAY['x', NULL]))",
+        "'{\"A\":[\"x\",null],\"B\":1}'",
     );
 }
 

@@ -29,19 +29,39 @@ pub(super) fn add(lib: &mut Library) {
         "What a lambda makes of each element, or of each key and value.",
         [
             ("[T], (T)=>R -> [R]", transform_array()),
-            ("{K:V}, (K,V)=>R, (K,V)=>U -> {R:U}", transform_map()),
+            ("{K:V}, (K,V)=>R keyLambda, (K,V)=>U valueLambda -> {R:U}", transform_map()),
         ],
-    );
+    )
+    .note("Two entries that get the same key are an error.")
+    .arg("collection", "The array or map.")
+    .arg("lambda", "Makes the new element of the old one.")
+    .arg("keyLambda", "Makes the new key of the old key and value.")
+    .arg("valueLambda", "Makes the new value of the old key and value.")
+    .example("TRANSFORM(ARRAY[1, 2, 3], x => x * 10)", "ARRAY[10, 20, 30]")
+    .example("TRANSFORM(MAP('a' := 1), (k, v) => UCASE(k), (k, v) => v + 1)", "MAP('A' := 2)");
     lib.add(
         "FILTER",
         "The elements or entries for which a lambda is true.",
         [("[T], (T)=>B -> [T]", filter_array()), ("{K:V}, (K,V)=>B -> {K:V}", filter_map())],
-    );
+    )
+    .arg("collection", "The array or map.")
+    .arg("lambda", "Says of an element, or of a key and its value, whether it stays.")
+    .example("FILTER(ARRAY[1, 2, 3], x => x > 1)", "ARRAY[2, 3]")
+    .example("FILTER(MAP('a' := 1, 'b' := 2), (k, v) => v > 1)", "MAP('b' := 2)");
     lib.add(
         "REDUCE",
         "What a lambda makes of a start value and one element after the other.",
         [("[T], R, (R,T)=>R -> R", reduce(false)), ("{K:V}, R, (R,K,V)=>R -> R", reduce(true))],
-    );
+    )
+    .note("A NULL collection gives the first state; a NULL state gives NULL.")
+    .arg("collection", "The array or map.")
+    .arg("state", "The state to begin with.")
+    .arg(
+        "lambda",
+        "Makes the next state of the state and an element, or of the state, a key and its value.",
+    )
+    .example("REDUCE(ARRAY[1, 2, 3], 10, (s, x) => s + x)", "16")
+    .example("REDUCE(MAP('a' := 1, 'b' := 2), 0, (s, k, v) => s + v)", "3");
 }
 
 const DUPLICATE_KEY: Fail = Fail::Borrowed("two entries of the new map have one key");

@@ -16,19 +16,39 @@ pub(super) fn add(lib: &mut Library) {
         "AS_MAP",
         "The map of an array of keys and an array of values.",
         [("[S], [T] -> {S:T}", as_map())],
-    );
+    )
+    .note("Keys without a value get NULL.")
+    .arg("keys", "The keys.")
+    .arg("values", "The values.")
+    .example("AS_MAP(ARRAY['a', 'b'], ARRAY[1, 2])", "MAP('a' := 1, 'b' := 2)");
     lib.add(
         "ENTRIES",
         "The entries of a map as structs K and V, sorted by key if asked.",
         [("{S:T}, B! -> [<K S, V T>]", entries())],
+    )
+    .arg("map", "The map.")
+    .arg("sorted", "Whether to sort by key.")
+    .example(
+        "ENTRIES(MAP('b' := 2, 'a' := 1), TRUE)",
+        "ARRAY[STRUCT(K := 'a', V := 1), STRUCT(K := 'b', V := 2)]",
     );
-    lib.add("MAP_KEYS", "The keys.", [("{S:T} -> [S]", map_part(true))]);
-    lib.add("MAP_VALUES", "The values.", [("{S:T} -> [T]", map_part(false))]);
+    lib.add("MAP_KEYS", "The keys.", [("{S:T} -> [S]", map_part(true))])
+        .note("In no particular order.")
+        .arg("map", "The map.")
+        .example("ARRAY_SORT(MAP_KEYS(MAP('a' := 1, 'b' := 2)))", "ARRAY['a', 'b']");
+    lib.add("MAP_VALUES", "The values.", [("{S:T} -> [T]", map_part(false))])
+        .note("In no particular order.")
+        .arg("map", "The map.")
+        .example("ARRAY_SORT(MAP_VALUES(MAP('a' := 1, 'b' := 2)))", "ARRAY[1, 2]");
     lib.add(
         "MAP_UNION",
         "The entries of both maps; the second's count where both have a key.",
         [("{S:T}, {S:T} -> {S:T}", map_union())],
-    );
+    )
+    .note("A NULL map counts as empty; NULL if both are.")
+    .arg("first", "A map.")
+    .arg("second", "Another one.")
+    .example("MAP_UNION(MAP('a' := 1, 'b' := 2), MAP('b' := 3))", "MAP('a' := 1, 'b' := 3)");
 }
 
 fn as_map() -> Kernel {

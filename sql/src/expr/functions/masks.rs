@@ -80,14 +80,42 @@ pub(super) fn add(lib: &mut Library) {
                 }),
             ),
         ],
-    );
+    )
+    .note("The marks are X, x, n and - unless given.")
+    .arg("text", "The text.")
+    .arg("upper", "The mark for capitals; NULL leaves them.")
+    .arg("lower", "The mark for small letters; NULL leaves them.")
+    .arg("digit", "The mark for digits; NULL leaves them.")
+    .arg("other", "The mark for everything else; NULL leaves it.")
+    .example("MASK('My Test $123')", "'Xx-Xxxx--nnn'")
+    .example("MASK('My Test $123', '*', NULL, '1', NULL)", "'*y *est $111'");
     let partial = [
-        ("MASK_KEEP_LEFT", "The text masked but for its first characters.", Which::KeepLeft),
-        ("MASK_KEEP_RIGHT", "The text masked but for its last characters.", Which::KeepRight),
-        ("MASK_LEFT", "The text with its first characters masked.", Which::Left),
-        ("MASK_RIGHT", "The text with its last characters masked.", Which::Right),
+        (
+            "MASK_KEEP_LEFT",
+            "The text masked but for its first characters.",
+            Which::KeepLeft,
+            ("MASK_KEEP_LEFT('My Test $123', 4)", "'My Txxx--nnn'"),
+        ),
+        (
+            "MASK_KEEP_RIGHT",
+            "The text masked but for its last characters.",
+            Which::KeepRight,
+            ("MASK_KEEP_RIGHT('My Test $123', 4)", "'Xx-Xxxx-$123'"),
+        ),
+        (
+            "MASK_LEFT",
+            "The text with its first characters masked.",
+            Which::Left,
+            ("MASK_LEFT('My Test $123', 4)", "'Xx-Xest $123'"),
+        ),
+        (
+            "MASK_RIGHT",
+            "The text with its last characters masked.",
+            Which::Right,
+            ("MASK_RIGHT('My Test $123', 4)", "'My Test -nnn'"),
+        ),
     ];
-    for (name, doc, which) in partial {
+    for (name, doc, which, (call, gives)) in partial {
         lib.add(
             name,
             doc,
@@ -100,6 +128,14 @@ pub(super) fn add(lib: &mut Library) {
                     }),
                 ),
             ],
-        );
+        )
+        .note("A negative count is an error.")
+        .arg("text", "The text.")
+        .arg("count", "How many characters are masked.")
+        .arg("upper", "The mark for capitals; NULL leaves them.")
+        .arg("lower", "The mark for small letters; NULL leaves them.")
+        .arg("digit", "The mark for digits; NULL leaves them.")
+        .arg("other", "The mark for everything else; NULL leaves it.")
+        .example(call, gives);
     }
 }

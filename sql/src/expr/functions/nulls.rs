@@ -15,14 +15,27 @@ pub(super) fn add(lib: &mut Library) {
             "T -> T",
             Box::new(|call: &mut Call<'_, '_>| call.args.remove(0).into_array(call.rows)) as Kernel,
         )],
-    );
-    lib.add("COALESCE", "The first value that is not NULL.", [("T, T... -> T", first_present())]);
+    )
+    .arg("value", "The value, of any type.")
+    .example("AS_VALUE('a')", "'a'");
+    lib.add("COALESCE", "The first value that is not NULL.", [("T, T... -> T", first_present())])
+        .note("NULL if all are.")
+        .arg("value", "The first value.")
+        .arg("others", "More values of the same type.")
+        .example("COALESCE(CAST(NULL AS INT), 0)", "0");
     lib.add(
         "IFNULL",
         "The first value, or the second if the first is NULL.",
         [("T, T -> T", first_present())],
-    );
-    lib.add("NULLIF", "NULL if both values are equal, else the first.", [("T, T -> T", null_if())]);
+    )
+    .arg("value", "The value.")
+    .arg("default", "What stands for it if it is NULL.")
+    .example("IFNULL(CAST(NULL AS STRING), 'none')", "'none'");
+    lib.add("NULLIF", "NULL if both values are equal, else the first.", [("T, T -> T", null_if())])
+        .arg("value", "The value.")
+        .arg("unwanted", "The value that becomes NULL.")
+        .example("NULLIF('', '')", "NULL")
+        .example("NULLIF('a', '')", "'a'");
 }
 
 fn first_present() -> Kernel {

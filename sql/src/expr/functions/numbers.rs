@@ -33,7 +33,11 @@ pub(super) fn add(lib: &mut Library) {
                 f1::<N, N>(|(x, _)| some(if x < i256::ZERO { x.wrapping_neg() } else { x })),
             ),
         ],
-    );
+    )
+    .note("An INT or BIGINT without a positive counterpart stays negative.")
+    .arg("value", "The number.")
+    .example("ABS(-7)", "7")
+    .example("ABS(-2.50)", "2.50");
     lib.add(
         "CEIL",
         "The smallest integer not below the value.",
@@ -43,7 +47,11 @@ pub(super) fn add(lib: &mut Library) {
             ("D -> D", real(f64::ceil)),
             ("N -> N", f1::<N, N>(|x| whole(x, Rounding::Ceiling))),
         ],
-    );
+    )
+    .note("A DECIMAL keeps its scale.")
+    .arg("value", "The number.")
+    .example("CEIL(2.1)", "3.0")
+    .example("CEIL(-0.5e0)", "-0.0");
     lib.add(
         "FLOOR",
         "The greatest integer not above the value.",
@@ -53,61 +61,116 @@ pub(super) fn add(lib: &mut Library) {
             ("D -> D", real(f64::floor)),
             ("N -> N", f1::<N, N>(|x| whole(x, Rounding::Floor))),
         ],
-    );
+    )
+    .note("A DECIMAL keeps its scale.")
+    .arg("value", "The number.")
+    .example("FLOOR(-2.1)", "-3.0")
+    .example("FLOOR(2.9e0)", "2.0");
     rounding(lib);
     lib.add(
         "SIGN",
         "-1, 0 or 1, as the value is negative, zero or positive.",
         [("num -> I", f1::<D, I>(|x| some(i32::from(x > 0.0) - i32::from(x < 0.0))))],
-    );
-    lib.add("ACOS", "The arc cosine, in radians.", [("num -> D", real(f64::acos))]);
-    lib.add("ASIN", "The arc sine, in radians.", [("num -> D", real(f64::asin))]);
-    lib.add("ATAN", "The arc tangent, in radians.", [("num -> D", real(f64::atan))]);
+    )
+    .arg("value", "The number.")
+    .example("SIGN(-0.5)", "-1");
+    lib.add("ACOS", "The arc cosine, in radians.", [("num -> D", real(f64::acos))])
+        .note("NaN outside -1 to 1.")
+        .arg("value", "The cosine.")
+        .example("ACOS(1)", "0.0");
+    lib.add("ASIN", "The arc sine, in radians.", [("num -> D", real(f64::asin))])
+        .note("NaN outside -1 to 1.")
+        .arg("value", "The sine.")
+        .example("ASIN(0)", "0.0");
+    lib.add("ATAN", "The arc tangent, in radians.", [("num -> D", real(f64::atan))])
+        .arg("value", "The tangent.")
+        .example("ATAN(0)", "0.0");
     lib.add(
         "ATAN2",
         "The angle of the point (x, y), in radians; y comes first.",
         [("num, num -> D", f2::<D, D, D>(|y, x| some(y.atan2(x))))],
-    );
-    lib.add("COS", "The cosine of radians.", [("num -> D", real(f64::cos))]);
-    lib.add("COSH", "The hyperbolic cosine.", [("num -> D", real(f64::cosh))]);
-    lib.add("COT", "The cotangent of radians.", [("num -> D", real(|x| 1.0 / x.tan()))]);
-    lib.add("SIN", "The sine of radians.", [("num -> D", real(f64::sin))]);
-    lib.add("SINH", "The hyperbolic sine.", [("num -> D", real(f64::sinh))]);
-    lib.add("TAN", "The tangent of radians.", [("num -> D", real(f64::tan))]);
-    lib.add("TANH", "The hyperbolic tangent.", [("num -> D", real(f64::tanh))]);
-    lib.add("CBRT", "The cube root.", [("num -> D", real(f64::cbrt))]);
-    lib.add("EXP", "e to the power of the value.", [("num -> D", real(f64::exp))]);
-    lib.add("LN", "The natural logarithm.", [("num -> D", real(f64::ln))]);
-    lib.add("SQRT", "The square root.", [("num -> D", real(f64::sqrt))]);
+    )
+    .arg("y", "The y coordinate.")
+    .arg("x", "The x coordinate.")
+    .example("ATAN2(0, 1)", "0.0");
+    lib.add("COS", "The cosine of radians.", [("num -> D", real(f64::cos))])
+        .arg("value", "The angle in radians.")
+        .example("COS(0)", "1.0");
+    lib.add("COSH", "The hyperbolic cosine.", [("num -> D", real(f64::cosh))])
+        .arg("value", "The number.")
+        .example("COSH(0)", "1.0");
+    lib.add("COT", "The cotangent of radians.", [("num -> D", real(|x| 1.0 / x.tan()))])
+        .note("Infinity for 0.")
+        .arg("value", "The angle in radians.")
+        .example("COT(0)", "Infinity");
+    lib.add("SIN", "The sine of radians.", [("num -> D", real(f64::sin))])
+        .arg("value", "The angle in radians.")
+        .example("SIN(0)", "0.0");
+    lib.add("SINH", "The hyperbolic sine.", [("num -> D", real(f64::sinh))])
+        .arg("value", "The number.")
+        .example("SINH(0)", "0.0");
+    lib.add("TAN", "The tangent of radians.", [("num -> D", real(f64::tan))])
+        .arg("value", "The angle in radians.")
+        .example("TAN(0)", "0.0");
+    lib.add("TANH", "The hyperbolic tangent.", [("num -> D", real(f64::tanh))])
+        .arg("value", "The number.")
+        .example("TANH(0)", "0.0");
+    lib.add("CBRT", "The cube root.", [("num -> D", real(f64::cbrt))])
+        .arg("value", "The number.")
+        .example("CBRT(-27)", "-3.0");
+    lib.add("EXP", "e to the power of the value.", [("num -> D", real(f64::exp))])
+        .arg("value", "The exponent.")
+        .example("EXP(0)", "1.0");
+    lib.add("LN", "The natural logarithm.", [("num -> D", real(f64::ln))])
+        .note("-Infinity for 0, NaN for a negative number.")
+        .arg("value", "The number.")
+        .example("LN(1)", "0.0")
+        .example("LN(0)", "-Infinity");
+    lib.add("SQRT", "The square root.", [("num -> D", real(f64::sqrt))])
+        .note("NaN for a negative number.")
+        .arg("value", "The number.")
+        .example("SQRT(16)", "4.0");
     // Java multiplies by a constant here; Rust's own methods round differently.
     lib.add(
         "DEGREES",
         "Radians as degrees.",
         [("num -> D", real(|x| x * (180.0 / std::f64::consts::PI)))],
-    );
+    )
+    .arg("radians", "The angle in radians.")
+    .example("DEGREES(PI())", "180.0");
     lib.add(
         "RADIANS",
         "Degrees as radians.",
         [("num -> D", real(|x| x * (std::f64::consts::PI / 180.0)))],
-    );
+    )
+    .arg("degrees", "The angle in degrees.")
+    .example("RADIANS(180)", "3.141592653589793");
     lib.add(
         "LOG",
         "The natural logarithm, or that to a base given first.",
         [
             ("num -> D", real(f64::ln)),
             (
-                "num, num -> D",
+                "num base, num value -> D",
                 f2::<D, D, D>(|base, x| {
                     some(if base <= 0.0 || base == 1.0 { f64::NAN } else { x.ln() / base.ln() })
                 }),
             ),
         ],
-    );
+    )
+    .note("NaN for a base that is not positive, or 1.")
+    .arg("value", "The number.")
+    .arg("base", "The base of the logarithm.")
+    .example("LOG(1)", "0.0")
+    .example("LOG(2, 8)", "3.0");
     lib.add(
         "POWER",
         "The first value to the power of the second.",
         [("num, num -> D", f2::<D, D, D>(|x, y| some(x.powf(y))))],
-    );
+    )
+    .arg("base", "The number.")
+    .arg("exponent", "The power.")
+    .example("POWER(2, 10)", "1024.0");
     lib.add(
         "PI",
         "The number pi.",
@@ -117,9 +180,11 @@ pub(super) fn add(lib: &mut Library) {
                 Arc::new(Float64Array::from(vec![std::f64::consts::PI; call.rows]))
             }) as Kernel,
         )],
-    );
+    )
+    .example("PI()", "3.141592653589793");
     lib.add("RANDOM", "A random number from 0 up to, not including, 1.", [("-> D", random())])
-        .volatile();
+        .volatile()
+        .example("RANDOM() < 1.0e0", "true");
     lib.add(
         "GEO_DISTANCE",
         "The distance between two points given as latitude and longitude in degrees, in km or miles.",
@@ -135,9 +200,18 @@ pub(super) fn add(lib: &mut Library) {
                 }),
             ),
         ],
-    );
-    lib.add("GREATEST", "The greatest of the values, NULLs left out.", extremes(true));
-    lib.add("LEAST", "The least of the values, NULLs left out.", extremes(false));
+    ).note("The earth is taken for a sphere. Coordinates out of range are an error.").arg("lat1", "Latitude of the first point, -90 to 90.").arg("lon1", "Longitude of the first point, -180 to 180.").arg("lat2", "Latitude of the second point.").arg("lon2", "Longitude of the second point.").arg("unit", "`km` (unless given) or `miles`.").example("ROUND(GEO_DISTANCE(37.4e0, -122.1e0, 51.5e0, -0.1e0))", "8638").example("ROUND(GEO_DISTANCE(37.4e0, -122.1e0, 51.5e0, -0.1e0, 'miles'))", "5368");
+    lib.add("GREATEST", "The greatest of the values, NULLs left out.", extremes(true))
+        .note("NULL only if all are.")
+        .arg("value", "The first value.")
+        .arg("others", "More values of the same type.")
+        .example("GREATEST(3, NULL, 7)", "7")
+        .example("GREATEST('b', 'abc')", "'b'");
+    lib.add("LEAST", "The least of the values, NULLs left out.", extremes(false))
+        .note("NULL only if all are.")
+        .arg("value", "The first value.")
+        .arg("others", "More values of the same type.")
+        .example("LEAST(3, NULL, 7)", "3");
 }
 
 fn whole((value, scale): (i256, i32), rounding: Rounding) -> Outcome<i256> {
@@ -175,7 +249,17 @@ fn rounding(lib: &mut Library) {
             ("N, I -> N", f2::<N, I, N>(|x, n| to_places(x, n, Rounding::HalfToPositive))),
         ],
     )
-    .returning(4, whole_decimal);
+    .returning(4, whole_decimal)
+    .note("Halves go towards positive infinity. With places a DECIMAL keeps its scale.")
+    .arg("value", "The number.")
+    .arg(
+        "places",
+        "How many digits stay behind the point; a negative number counts digits before it.",
+    )
+    .example("ROUND(2.5e0)", "3")
+    .example("ROUND(-2.5e0)", "-2")
+    .example("ROUND(12.345, 2)", "12.350")
+    .example("ROUND(1234.5e0, -2)", "1200.0");
     lib.add(
         "TRUNC",
         "The value cut to an integer, or to a number of places.",
@@ -188,7 +272,15 @@ fn rounding(lib: &mut Library) {
             ("N, I -> N", f2::<N, I, N>(|x, n| to_places(x, n, Rounding::Down))),
         ],
     )
-    .returning(4, whole_decimal);
+    .returning(4, whole_decimal)
+    .note("With places a DECIMAL keeps its scale.")
+    .arg("value", "The number.")
+    .arg(
+        "places",
+        "How many digits stay behind the point; a negative number counts digits before it.",
+    )
+    .example("TRUNC(-2.9e0)", "-2")
+    .example("TRUNC(12.345, 1)", "12.300");
 }
 
 /// Rounds the decimal digits that the double prints as, not its binary value.

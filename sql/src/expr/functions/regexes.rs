@@ -17,7 +17,12 @@ pub(super) fn add(lib: &mut Library) {
             ("S, S -> S", f2::<S, S, S>(move |p, text| extract(&a, p, text, 0))),
             ("S, S, I -> S", f3::<S, S, I, S>(move |p, text, group| extract(&b, p, text, group))),
         ],
-    );
+    )
+    .note("NULL if nothing matches, or the pattern has no such group.")
+    .arg("pattern", "The regular expression.")
+    .arg("text", "Where to look.")
+    .arg("group", "Which group of the pattern; 0, the whole match, unless given.")
+    .example("REGEXP_EXTRACT('(\\w+)@(\\w+)', 'mail ann@home', 2)", "'home'");
     let (a, b) = (Memo::new(), Memo::new());
     lib.add(
         "REGEXP_EXTRACT_ALL",
@@ -29,19 +34,32 @@ pub(super) fn add(lib: &mut Library) {
                 f3::<S, S, I, List<S>>(move |p, text, group| extract_all(&b, p, text, group)),
             ),
         ],
-    );
+    )
+    .note("NULL if the pattern has no such group.")
+    .arg("pattern", "The regular expression.")
+    .arg("text", "Where to look.")
+    .arg("group", "Which group of the pattern; 0, the whole match, unless given.")
+    .example("REGEXP_EXTRACT_ALL('\\d+', 'a1b22')", "ARRAY['1', '22']");
     let memo = Memo::new();
     lib.add(
         "REGEXP_REPLACE",
         "The text with every match of a pattern replaced.",
         [("S, S, S -> S", f3::<S, S, S, S>(move |text, p, with| replace(&memo, text, p, with)))],
-    );
+    )
+    .note("`$1` in the replacement stands for the first group.")
+    .arg("text", "The text.")
+    .arg("pattern", "The regular expression.")
+    .arg("replacement", "What takes the place of each match.")
+    .example("REGEXP_REPLACE('2024-05', '(\\d+)-(\\d+)', '$2/$1')", "'05/2024'");
     let memo = Memo::new();
     lib.add(
         "REGEXP_SPLIT_TO_ARRAY",
         "The pieces of a text between matches of a pattern.",
         [("S, S -> [S]", f2::<S, S, List<S>>(move |text, p| split(&memo, text, p)))],
-    );
+    )
+    .arg("text", "The text.")
+    .arg("pattern", "The regular expression of what stands between the pieces.")
+    .example("REGEXP_SPLIT_TO_ARRAY('a1b22c', '\\d+')", "ARRAY['a', 'b', 'c']");
 }
 
 fn compile(pattern: &str) -> Result<Regex, Fail> {

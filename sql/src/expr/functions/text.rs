@@ -25,7 +25,14 @@ pub(super) fn add(lib: &mut Library) {
             ("Y -> S", f1::<Y, S>(|bytes| Ok(<[u8; 16]>::try_from(bytes).ok().map(uuid_text)))),
         ],
     )
-    .volatile();
+    .volatile()
+    .note("NULL unless there are 16 bytes.")
+    .arg("bytes", "The 16 bytes.")
+    .example("LEN(UUID())", "36")
+    .example(
+        "UUID(TO_BYTES('00112233445566778899aabbccddeeff', 'hex'))",
+        "'00112233-4455-6677-8899-aabbccddeeff'",
+    );
 }
 
 /// Length in UTF-16 code units.
@@ -46,23 +53,42 @@ fn basics(lib: &mut Library) {
             ),
             ("S -> S", f1::<S, S>(|escape| Ok(unescape(escape)))),
         ],
-    );
+    )
+    .note("NULL for a number that is no code point, and a text that does not begin with `\\u`.")
+    .arg("code", "The code point, or an escape such as `\\u0041`.")
+    .example("CHR(97)", "'a'")
+    .example("CHR('\\u0041')", "'A'");
     lib.add(
         "CONCAT",
         "The texts or bytes one after the other, NULLs left out.",
         [("S... -> S", concat_text()), ("Y... -> Y", concat_bytes())],
-    );
+    )
+    .note("The operator `||` does the same.")
+    .arg("values", "The texts, or BYTES.")
+    .example("CONCAT('a', NULL, 'b')", "'ab'");
     lib.add(
         "CONCAT_WS",
         "The texts or bytes with a separator between, NULLs left out.",
         [("S, S... -> S", join_text()), ("Y, Y... -> Y", join_bytes())],
-    );
-    lib.add("ELT", "The n-th of the texts, counted from 1.", [("I!, S... -> S", elt())]);
+    )
+    .note("NULL if the separator is.")
+    .arg("separator", "What stands between.")
+    .arg("values", "The texts, or BYTES.")
+    .example("CONCAT_WS(', ', 'a', NULL, 'b')", "'a, b'");
+    lib.add("ELT", "The n-th of the texts, counted from 1.", [("I!, S... -> S", elt())])
+        .note("NULL where there is none. A NULL position is an error.")
+        .arg("n", "The position.")
+        .arg("texts", "The texts.")
+        .example("ELT(2, 'a', 'b')", "'b'");
     lib.add(
         "FIELD",
         "The position of the first text among the others, 0 if it is not there.",
         [("S, S... -> I", field())],
-    );
+    )
+    .note("0 for NULL too.")
+    .arg("text", "What to look for.")
+    .arg("texts", "Where to look.")
+    .example("FIELD('b', 'a', 'b')", "2");
     lib.add(
         "INITCAP",
         "Each word with a capital and the rest in lower case.",
@@ -73,9 +99,15 @@ fn basics(lib: &mut Library) {
                 some(())
             }),
         )],
-    );
-    lib.add("LCASE", "The text in lower case.", [("S -> S", case(false))]);
-    lib.add("UCASE", "The text in upper case.", [("S -> S", case(true))]);
+    )
+    .arg("text", "Words with blanks between.")
+    .example("INITCAP('hello wORLD')", "'Hello World'");
+    lib.add("LCASE", "The text in lower case.", [("S -> S", case(false))])
+        .arg("text", "The text.")
+        .example("LCASE('ÄB')", "'äb'");
+    lib.add("UCASE", "The text in upper case.", [("S -> S", case(true))])
+        .arg("text", "The text.")
+        .example("UCASE('straße')", "'STRASSE'");
     lib.add(
         "TRIM",
         "The text without blanks and control characters at both ends.",
@@ -86,7 +118,9 @@ fn basics(lib: &mut Library) {
                 some(())
             }),
         )],
-    );
+    )
+    .arg("text", "The text.")
+    .example("TRIM('  a b ')", "'a b'");
     lib.add(
         "LEN",
         "The number of characters of a text, or of bytes.",
@@ -94,12 +128,19 @@ fn basics(lib: &mut Library) {
             ("S -> I", f1::<S, I>(|t| some(utf16_len(t) as i32))),
             ("Y -> I", f1::<Y, I>(|b| some(b.len() as i32))),
         ],
-    );
+    )
+    .arg("value", "The text or BYTES.")
+    .example("LEN('añb')", "3")
+    .example("LEN(TO_BYTES('ff00', 'hex'))", "2");
     lib.add(
         "REPLACE",
         "The text with every occurrence of the second text replaced by the third.",
         [("S, S, S -> S", w3::<S, S, S>(replace))],
-    );
+    )
+    .arg("text", "The text.")
+    .arg("old", "What is to go.")
+    .arg("new", "What takes its place.")
+    .example("REPLACE('banana', 'an', 'oo')", "'booooa'");
     lib.add(
         "SUBSTRING",
         "The part from a position, counted from 1 or from the end, of a length.",
@@ -109,7 +150,13 @@ fn basics(lib: &mut Library) {
             ("Y, I -> Y", f2::<Y, I, Y>(|b, from| some(part(b, from, None)))),
             ("Y, I, I -> Y", f3::<Y, I, I, Y>(|b, from, n| some(part(b, from, Some(n))))),
         ],
-    );
+    )
+    .note("What lies outside is empty.")
+    .arg("value", "The text or BYTES.")
+    .arg("from", "The first position; 0 means 1, a negative one counts from the end.")
+    .arg("length", "How much at the most; all the rest unless given.")
+    .example("SUBSTRING('stream', 3)", "'ream'")
+    .example("SUBSTRING('stream', -3, 2)", "'ea'");
 }
 
 /// Where a part starts and ends in something of length `len`.
@@ -318,7 +365,19 @@ fn searching(lib: &mut Library) {
                 f4::<Opt<S>, Opt<S>, I, I, I>(|t, part, from, nth| some(instr(t, part, from, nth))),
             ),
         ],
-    );
+    )
+    .note("0 where there is none, and for NULL.")
+    .arg("text", "Where to look.")
+    .arg("part", "What to look for.")
+    .arg(
+        "from",
+        "The position to begin at; a negative one counts from the end and searches backwards.",
+    )
+    .arg("occurrence", "Which occurrence, counted from 1.")
+    .example("INSTR('abcabc', 'b')", "2")
+    .example("INSTR('abcabc', 'b', 3)", "5")
+    .example("INSTR('abcabc', 'b', -1)", "5")
+    .example("INSTR('abcabc', 'b', 1, 2)", "5");
 }
 
 /// 1-based; a negative `from` searches backwards from that place from the end; 0 if not found.
@@ -350,7 +409,13 @@ fn padding(lib: &mut Library) {
             ("S, I, S -> S", f3::<S, I, S, S>(|t, n, fill| Ok(pad_text(t, n, fill, true)))),
             ("Y, I, Y -> Y", f3::<Y, I, Y, Y>(|b, n, fill| Ok(pad(b, n, fill, true)))),
         ],
-    );
+    )
+    .note("NULL for a negative length or an empty padding.")
+    .arg("value", "The text or BYTES.")
+    .arg("length", "The length wanted.")
+    .arg("padding", "What to fill up with.")
+    .example("LPAD('7', 3, '0')", "'007'")
+    .example("LPAD('stream', 3, ' ')", "'str'");
     lib.add(
         "RPAD",
         "The text or bytes filled up on the right, or cut, to a length.",
@@ -358,7 +423,12 @@ fn padding(lib: &mut Library) {
             ("S, I, S -> S", f3::<S, I, S, S>(|t, n, fill| Ok(pad_text(t, n, fill, false)))),
             ("Y, I, Y -> Y", f3::<Y, I, Y, Y>(|b, n, fill| Ok(pad(b, n, fill, false)))),
         ],
-    );
+    )
+    .note("NULL for a negative length or an empty padding.")
+    .arg("value", "The text or BYTES.")
+    .arg("length", "The length wanted.")
+    .arg("padding", "What to fill up with.")
+    .example("RPAD('ab', 5, '.-')", "'ab.-.'");
 }
 
 fn pad_text(text: &str, len: i32, fill: &str, left: bool) -> Option<String> {
@@ -388,7 +458,11 @@ fn splitting(lib: &mut Library) {
             ("S, S -> [S]", f2::<S, S, List<S>>(|t, d| some(split_text(t, d)))),
             ("Y, Y -> [Y]", f2::<Y, Y, List<Y>>(|b, d| some(split_bytes(b, d)))),
         ],
-    );
+    )
+    .arg("value", "The text or BYTES.")
+    .arg("delimiter", "What stands between the pieces.")
+    .example("SPLIT('a,b,,c', ',')", "ARRAY['a', 'b', '', 'c']")
+    .example("SPLIT('abc', '')", "ARRAY['a', 'b', 'c']");
     lib.add(
         "SPLIT_TO_MAP",
         "The map in a text of entries with keys and values.",
@@ -396,7 +470,7 @@ fn splitting(lib: &mut Library) {
             "S, S, S -> {S:S}",
             f3::<S, S, S, MapOf<S, S>>(|text, entry, kv| Ok(split_to_map(text, entry, kv))),
         )],
-    );
+    ).note("Entries without a key-value delimiter are left out; of equal keys the last counts. NULL if a delimiter is empty or both are equal.").arg("text", "The text.").arg("entryDelimiter", "What stands between entries.").arg("kvDelimiter", "What stands between key and value.").example("SPLIT_TO_MAP('a:1;b:2', ';', ':')", "MAP('a' := '1', 'b' := '2')");
 }
 
 fn split_text(text: &str, delimiter: &str) -> Vec<Option<String>> {

@@ -46,7 +46,11 @@ fn formatting(lib: &mut Library) {
         "FORMAT_DATE",
         "A DATE as text by a pattern.",
         [("DT, S -> S", f2::<Dt, S, S>(move |days, text| format_date(&memo, days, text)))],
-    );
+    )
+    .note("A pattern with a field of the time is an error.")
+    .arg("date", "The DATE.")
+    .arg("pattern", "A pattern of Java's DateTimeFormatter.")
+    .example("FORMAT_DATE('2024-02-29', 'EEE d MMM yyyy')", "'Thu 29 Feb 2024'");
     let memo = Memo::new();
     lib.add(
         "FORMAT_TIME",
@@ -61,7 +65,11 @@ fn formatting(lib: &mut Library) {
                 some(pattern.format(i64::from(ms), Zone::UTC)?)
             }),
         )],
-    );
+    )
+    .note("A pattern with a field of the date is an error.")
+    .arg("time", "The TIME.")
+    .arg("pattern", "A pattern of Java's DateTimeFormatter.")
+    .example("FORMAT_TIME('15:06:07', 'h:mm a')", "'3:06 PM'");
     let (a, b) = (Memo::new(), Memo::new());
     lib.add(
         "FORMAT_TIMESTAMP",
@@ -73,13 +81,24 @@ fn formatting(lib: &mut Library) {
                 f3::<Ts, S, S, S>(move |ms, text, z| format_instant(&b, ms, text, zone(z)?)),
             ),
         ],
+    )
+    .arg("timestamp", "The TIMESTAMP.")
+    .arg("pattern", "A pattern of Java's DateTimeFormatter.")
+    .arg("zone", "A time zone such as `Europe/Berlin` or `+02:00`; GMT unless given.")
+    .example("FORMAT_TIMESTAMP('2024-02-29T12:00:00', 'yyyy-MM-dd HH:mm')", "'2024-02-29 12:00'")
+    .example(
+        "FORMAT_TIMESTAMP('2024-02-29T12:00:00', 'HH:mm XXX', 'Europe/Berlin')",
+        "'13:00 +01:00'",
     );
     let memo = Memo::new();
     lib.add(
         "DATETOSTRING",
         "Deprecated: days since 1970 as text by a pattern.",
         [("I!, S -> S", f2::<I, S, S>(move |days, text| format_date(&memo, days, text)))],
-    );
+    )
+    .arg("days", "Days since 1970-01-01.")
+    .arg("pattern", "A pattern of Java's DateTimeFormatter.")
+    .example("DATETOSTRING(18690, 'yyyy-MM-dd')", "'2021-03-04'");
     let (a, b) = (Memo::new(), Memo::new());
     lib.add(
         "TIMESTAMPTOSTRING",
@@ -91,7 +110,11 @@ fn formatting(lib: &mut Library) {
                 f3::<L, S, S, S>(move |ms, text, z| format_instant(&b, ms, text, zone(z)?)),
             ),
         ],
-    );
+    )
+    .arg("milliseconds", "Milliseconds since 1970-01-01T00:00:00 UTC.")
+    .arg("pattern", "A pattern of Java's DateTimeFormatter.")
+    .arg("zone", "A time zone; UTC unless given.")
+    .example("TIMESTAMPTOSTRING(1614870367089, 'yyyy-MM-dd HH:mm:ss')", "'2021-03-04 15:06:07'");
 }
 
 fn parse_instant(memo: &Memo<Pattern>, text: &str, by: &str, default: Zone) -> Outcome<i64> {
@@ -114,7 +137,11 @@ fn parsing(lib: &mut Library) {
                 some(java::days_of(pattern.parse(text)?.date()?))
             }),
         )],
-    );
+    )
+    .note("A text that does not fit, and a pattern with a field of the time, are errors.")
+    .arg("text", "The text.")
+    .arg("pattern", "A pattern of the date.")
+    .example("PARSE_DATE('29.2.2024', 'd.M.yyyy')", "'2024-02-29'");
     let memo = Memo::new();
     lib.add(
         "PARSE_TIME",
@@ -130,7 +157,11 @@ fn parsing(lib: &mut Library) {
                 some(ms)
             }),
         )],
-    );
+    )
+    .note("A text that does not fit, and a pattern with a field of the date, are errors.")
+    .arg("text", "The text.")
+    .arg("pattern", "A pattern of Java's DateTimeFormatter.")
+    .example("PARSE_TIME('3:06 pm', 'h:mm a')", "'15:06'");
     let (a, b) = (Memo::new(), Memo::new());
     lib.add(
         "PARSE_TIMESTAMP",
@@ -142,7 +173,7 @@ fn parsing(lib: &mut Library) {
                 f3::<S, S, S, Ts>(move |text, by, z| parse_instant(&b, text, by, zone(z)?)),
             ),
         ],
-    );
+    ).note("Fields the pattern has not are those of 1970-01-01T00:00:00. A text that does not fit is an error.").arg("text", "The text.").arg("pattern", "A pattern of Java's DateTimeFormatter.").arg("zone", "The time zone of a text that names none; GMT unless given.").example("PARSE_TIMESTAMP('2024-02-29 13', 'yyyy-MM-dd HH')", "'2024-02-29T13:00:00.000'").example("PARSE_TIMESTAMP('2024-02-29 13', 'yyyy-MM-dd HH', 'Europe/Berlin')", "'2024-02-29T12:00:00.000'");
     let memo = Memo::new();
     lib.add(
         "STRINGTODATE",
@@ -153,7 +184,11 @@ fn parsing(lib: &mut Library) {
                 some(java::days_of(memo.get(by, pattern)?.parse(text)?.date()?))
             }),
         )],
-    );
+    )
+    .note("NULL is an error.")
+    .arg("text", "The text.")
+    .arg("pattern", "A pattern of Java's DateTimeFormatter.")
+    .example("STRINGTODATE('2021-03-04', 'yyyy-MM-dd')", "18690");
     let (a, b) = (Memo::new(), Memo::new());
     lib.add(
         "STRINGTOTIMESTAMP",
@@ -165,7 +200,12 @@ fn parsing(lib: &mut Library) {
                 f3::<S, S, S, L>(move |text, by, z| parse_instant(&b, text, by, zone(z)?)),
             ),
         ],
-    );
+    )
+    .note("NULL is an error.")
+    .arg("text", "The text.")
+    .arg("pattern", "A pattern of Java's DateTimeFormatter.")
+    .arg("zone", "A time zone; UTC unless given.")
+    .example("STRINGTOTIMESTAMP('1970-01-02', 'yyyy-MM-dd')", "86400000");
 }
 
 /// Milliseconds of a time unit; `None` for a word that is none.
@@ -187,9 +227,20 @@ fn amount(unit: &str, n: i32, sign: i64) -> Result<i64, Fail> {
 }
 
 fn arithmetic(lib: &mut Library) {
-    for (name, sign, doc) in
-        [("DATEADD", 1, "A DATE some time later."), ("DATESUB", -1, "A DATE some time before.")]
-    {
+    for (name, sign, doc, (call, gives)) in [
+        (
+            "DATEADD",
+            1,
+            "A DATE some time later.",
+            ("DATEADD(DAYS, 2, '2024-02-28')", "'2024-03-01'"),
+        ),
+        (
+            "DATESUB",
+            -1,
+            "A DATE some time before.",
+            ("DATESUB(DAYS, 1, '2024-03-01')", "'2024-02-29'"),
+        ),
+    ] {
         lib.add(
             name,
             doc,
@@ -201,11 +252,25 @@ fn arithmetic(lib: &mut Library) {
                     days.map_or(Err("the DATE overflows".into()), some)
                 }),
             )],
-        );
+        )
+        .arg("unit", "MILLISECONDS, SECONDS, MINUTES, HOURS or DAYS.")
+        .arg("amount", "How many of it; what is no whole day is left out.")
+        .arg("date", "The DATE.")
+        .example(call, gives);
     }
-    for (name, sign, doc) in [
-        ("TIMEADD", 1, "A TIME some time later, around the clock."),
-        ("TIMESUB", -1, "A TIME some time before, around the clock."),
+    for (name, sign, doc, (call, gives)) in [
+        (
+            "TIMEADD",
+            1,
+            "A TIME some time later, around the clock.",
+            ("TIMEADD(HOURS, 2, '23:30:00')", "'01:30'"),
+        ),
+        (
+            "TIMESUB",
+            -1,
+            "A TIME some time before, around the clock.",
+            ("TIMESUB(MINUTES, 45, '00:30:00')", "'23:45'"),
+        ),
     ] {
         lib.add(
             name,
@@ -217,11 +282,25 @@ fn arithmetic(lib: &mut Library) {
                     some(sum.rem_euclid(DAY_MS) as i32)
                 }),
             )],
-        );
+        )
+        .arg("unit", "MILLISECONDS, SECONDS, MINUTES, HOURS or DAYS.")
+        .arg("amount", "How many of it.")
+        .arg("time", "The TIME.")
+        .example(call, gives);
     }
-    for (name, sign, doc) in [
-        ("TIMESTAMPADD", 1, "A TIMESTAMP some time later."),
-        ("TIMESTAMPSUB", -1, "A TIMESTAMP some time before."),
+    for (name, sign, doc, (call, gives)) in [
+        (
+            "TIMESTAMPADD",
+            1,
+            "A TIMESTAMP some time later.",
+            ("TIMESTAMPADD(DAYS, 1, '2024-02-28T12:00:00')", "'2024-02-29T12:00:00.000'"),
+        ),
+        (
+            "TIMESTAMPSUB",
+            -1,
+            "A TIMESTAMP some time before.",
+            ("TIMESTAMPSUB(HOURS, 13, '2024-03-01T12:00:00')", "'2024-02-29T23:00:00.000'"),
+        ),
     ] {
         lib.add(
             name,
@@ -232,7 +311,11 @@ fn arithmetic(lib: &mut Library) {
                     some(ms.wrapping_add(amount(unit, n, sign)?))
                 }),
             )],
-        );
+        )
+        .arg("unit", "MILLISECONDS, SECONDS, MINUTES, HOURS or DAYS.")
+        .arg("amount", "How many of it.")
+        .arg("timestamp", "The TIMESTAMP.")
+        .example(call, gives);
     }
     lib.add(
         "CONVERT_TZ",
@@ -244,16 +327,24 @@ fn arithmetic(lib: &mut Library) {
                 some(ms + i64::from(shift) * 1000)
             }),
         )],
-    );
+    )
+    .arg("timestamp", "The TIMESTAMP.")
+    .arg("from", "The time zone it is in.")
+    .arg("to", "The time zone wanted.")
+    .example("CONVERT_TZ('2024-02-29T12:00:00', 'UTC', 'Asia/Tokyo')", "'2024-02-29T21:00:00.000'");
 }
 
 fn converting(lib: &mut Library) {
-    lib.add("FROM_DAYS", "The DATE of days since 1970.", [("I! -> DT", f1::<I, Dt>(some))]);
+    lib.add("FROM_DAYS", "The DATE of days since 1970.", [("I! -> DT", f1::<I, Dt>(some))])
+        .arg("days", "Days since 1970-01-01.")
+        .example("FROM_DAYS(18690)", "'2021-03-04'");
     lib.add(
         "FROM_UNIXTIME",
         "The TIMESTAMP of milliseconds since 1970.",
         [("L -> TS", f1::<L, Ts>(some))],
-    );
+    )
+    .arg("milliseconds", "Milliseconds since 1970-01-01T00:00:00 UTC.")
+    .example("FROM_UNIXTIME(1614870367089)", "'2021-03-04T15:06:07.089'");
     lib.add(
         "UNIX_DATE",
         "Days since 1970 of a DATE, or of today.",
@@ -268,7 +359,9 @@ fn converting(lib: &mut Library) {
             ("DT -> I", f1::<Dt, I>(some)),
         ],
     )
-    .volatile();
+    .volatile()
+    .arg("date", "The DATE.")
+    .example("UNIX_DATE(FROM_DAYS(18690))", "18690");
     lib.add(
         "UNIX_TIMESTAMP",
         "Milliseconds since 1970 of a TIMESTAMP, or of now.",
@@ -282,5 +375,7 @@ fn converting(lib: &mut Library) {
             ("TS -> L", f1::<Ts, L>(some)),
         ],
     )
-    .volatile();
+    .volatile()
+    .arg("timestamp", "The TIMESTAMP.")
+    .example("UNIX_TIMESTAMP(FROM_UNIXTIME(1614870367089))", "1614870367089");
 }

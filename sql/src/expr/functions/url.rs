@@ -22,42 +22,64 @@ pub(super) fn add(lib: &mut Library) {
         "URL_DECODE_PARAM",
         "The text that was form-encoded.",
         [("S -> S", f1::<S, S>(decode))],
-    );
+    )
+    .arg("text", "Text encoded as in a URL's query.")
+    .example("URL_DECODE_PARAM('a+b%26')", "'a b&'");
     lib.add(
         "URL_ENCODE_PARAM",
         "The text form-encoded.",
         [("S -> S", f1::<S, S>(|text| some(encode(text))))],
-    );
+    )
+    .arg("text", "The text.")
+    .example("URL_ENCODE_PARAM('a b&')", "'a+b%26'");
     lib.add(
         "URL_EXTRACT_FRAGMENT",
         "The part of a URL behind #.",
         [("S -> S", f1::<S, S>(|t| part(Uri::parse(t)?.fragment)))],
-    );
+    )
+    .note("NULL if there is none; a text that is no URI is an error.")
+    .arg("url", "The URL.")
+    .example("URL_EXTRACT_FRAGMENT('http://h/p?q=1#f')", "'f'");
     lib.add(
         "URL_EXTRACT_HOST",
         "The host of a URL.",
         [("S -> S", f1::<S, S>(|t| Ok(Uri::parse(t)?.host.map(str::to_owned))))],
-    );
+    )
+    .note("NULL if there is none; a text that is no URI is an error.")
+    .arg("url", "The URL.")
+    .example("URL_EXTRACT_HOST('http://u@h.example:81/p')", "'h.example'");
     lib.add(
         "URL_EXTRACT_PATH",
         "The path of a URL.",
         [("S -> S", f1::<S, S>(|t| part(Uri::parse(t)?.path)))],
-    );
+    )
+    .note("A text that is no URI is an error.")
+    .arg("url", "The URL.")
+    .example("URL_EXTRACT_PATH('http://h/a/b?q=1')", "'/a/b'");
     lib.add(
         "URL_EXTRACT_PORT",
         "The port of a URL.",
         [("S -> I", f1::<S, I>(|t| Ok(Uri::parse(t)?.port)))],
-    );
+    )
+    .note("NULL if there is none; a text that is no URI is an error.")
+    .arg("url", "The URL.")
+    .example("URL_EXTRACT_PORT('http://h:81/p')", "81");
     lib.add(
         "URL_EXTRACT_PROTOCOL",
         "The protocol of a URL.",
         [("S -> S", f1::<S, S>(|t| Ok(Uri::parse(t)?.scheme.map(str::to_owned))))],
-    );
+    )
+    .note("NULL if there is none; a text that is no URI is an error.")
+    .arg("url", "The URL.")
+    .example("URL_EXTRACT_PROTOCOL('https://h/p')", "'https'");
     lib.add(
         "URL_EXTRACT_QUERY",
         "The part of a URL behind the question mark.",
         [("S -> S", f1::<S, S>(|t| part(Uri::parse(t)?.query)))],
-    );
+    )
+    .note("NULL if there is none; a text that is no URI is an error.")
+    .arg("url", "The URL.")
+    .example("URL_EXTRACT_QUERY('http://h/p?q=1&r=2')", "'q=1&r=2'");
     lib.add(
         "URL_EXTRACT_PARAMETER",
         "The value of a parameter in a URL's query.",
@@ -72,7 +94,11 @@ pub(super) fn add(lib: &mut Library) {
                 }))
             }),
         )],
-    );
+    )
+    .note("Empty for a parameter without a value, NULL if it is not there.")
+    .arg("url", "The URL.")
+    .arg("name", "The parameter's name.")
+    .example("URL_EXTRACT_PARAMETER('http://h/?a=1&b', 'a')", "'1'");
 }
 
 /// A part with its escapes read, as `URI.getPath` and its like give it.
