@@ -2,7 +2,8 @@
 //!
 //! [`Chunk`] holds the records of one read of one partition: offset, time and places in the bytes
 //! they came in. Uncompressed batches stay in the read's own bytes; compressed ones become a block of
-//! their own, within a budget. Control batches (transaction markers) hold no rows and are left out.
+//! their own, within a budget. Control batches (transaction markers) hold no rows and are left out; where
+//! a client's transaction has records and where it ends is in [`Chunk::marks`].
 //! Decoding into columns is the formats' work.
 
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millstream_engine::rows::Headers;
 use millstream_storage::log::batch::{self, BatchError, BatchHeader, Codec, RecordIter};
+use millstream_storage::log::control::{self, Sibling};
 
 /// Bytes that one compressed batch may take uncompressed.
 const UNCOMPRESSED_MAX: usize = millstream_storage::log::DECOMPRESSED_MAX;
@@ -72,11 +74,21 @@ pub struct RecordRef {
     pub headers: Option<Arc<Headers>>,
 }
 
+/// A place in a partition where a client's transaction has its first records of a batch, or its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub offset: i64,
+    pub producer_id: i64,
+    /// The marker's siblings; `None`: records.
+    pub end: Option<Vec<Sibling>>,
+}
+
 /// The records of one read, in offset order.
 #[derive(Debug, Default)]
 pub struct Chunk {
     pub blocks: Vec<Bytes>,
     pub records: VecDeque<RecordRef>,
+    pub marks: VecDeque<Mark>,
 }
 
 /// Takes apart whole record batches. Leaves out records before `from`, and batches for which `skip`
@@ -93,9 +105,19 @@ pub fn chunk(
     out.blocks.push(read.clone());
     for item in batch::batches(read) {
         let (header, bytes) = item?;
-        if header.is_control() || header.next_offset() <= from || skip(&header) {
+        if header.next_offset() <= from {
             continue;
         }
+        if header.is_control() {
+            let (offset, producer_id) = (header.base_offset, header.producer_id);
+            let end = Some(control::siblings(bytes));
+            out.marks.push_back(Mark { offset, producer_id, end });
+            continue;
+        }
+        if skip(&header) {
+            continue;
+        }
+        let before = out.records.len();
         let (header, body) = batch::records(bytes, UNCOMPRESSED_MAX)?;
         if header.codec()? == Codec::None {
             push_records(&mut out.records, header, &body, read, 0, from)?;
@@ -104,6 +126,12 @@ pub fn chunk(
             let number = out.blocks.len() as u32;
             push_records(&mut out.records, header, &block, &block, number, from)?;
             out.blocks.push(block);
+        }
+        if header.is_transactional()
+            && let Some(first) = out.records.get(before)
+        {
+            let (offset, producer_id) = (first.offset, header.producer_id);
+            out.marks.push_back(Mark { offset, producer_id, end: None });
         }
     }
     Ok(out)

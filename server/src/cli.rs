@@ -259,6 +259,10 @@ pub struct LimitArgs {
     /// A Kafka connection that says nothing for so long is closed.
     #[arg(long, env = "MILLSTREAM_CONNECTIONS_MAX_IDLE_MS", default_value_t = 600_000)]
     pub connections_max_idle_ms: u64,
+    /// Rows that an epoch of queries takes at once when they have fallen behind. A client's transaction is
+    /// taken whole, up to 16 times as many.
+    #[arg(long, env = "MILLSTREAM_EPOCH_ROWS", default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub epoch_rows: u32,
 }
 
 /// A text that is never shown.

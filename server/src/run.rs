@@ -40,6 +40,8 @@ pub struct ServerConfig {
     /// Settings of the Kafka broker under Kafka's names.
     pub kafka_settings: Vec<(String, String)>,
     pub no_queries: bool,
+    /// Rows an epoch takes of a backlog; the engine's default unless given.
+    pub epoch_rows: Option<u32>,
     pub security: Security,
     pub limits: Limits,
 }
@@ -87,6 +89,7 @@ impl ServerConfig {
             default_partitions: args.default_partitions,
             kafka_settings: args.kafka_setting,
             no_queries: args.no_queries,
+            epoch_rows: Some(args.limits.epoch_rows),
             security,
             limits: Limits {
                 connections_max: args.limits.max_connections,
@@ -138,6 +141,8 @@ pub async fn start(config: ServerConfig) -> io::Result<Running> {
     let hub = Arc::new(WakeHub::new());
     let node = {
         let hub = hub.clone();
+        let default = NodeConfig::default();
+        let epoch_rows = config.epoch_rows.map(|rows| rows as usize);
         let node_config = NodeConfig {
             data_dir: config.data_dir,
             durability: match config.durability {
@@ -146,7 +151,8 @@ pub async fn start(config: ServerConfig) -> io::Result<Running> {
             },
             default_partitions: config.default_partitions,
             start_queries: !config.no_queries,
-            ..NodeConfig::default()
+            epoch_rows: epoch_rows.unwrap_or(default.epoch_rows),
+            ..default
         };
         tokio::task::spawn_blocking(move || Node::open(node_config, Arc::new(SystemClock), hub))
             .await

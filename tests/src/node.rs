@@ -52,6 +52,8 @@ pub struct NodeOptions {
     pub data_dir: PathBuf,
     /// `fsync` or `os`.
     pub durability: String,
+    /// Rows an epoch takes of a backlog; the server's default unless given.
+    pub epoch_rows: Option<u32>,
     /// Standard error goes to this file, appended.
     pub log: PathBuf,
 }
@@ -91,8 +93,10 @@ impl Node {
         let (kafka, http) = (free_address()?, free_address()?);
         let open = std::fs::OpenOptions::new().create(true).append(true).open(&options.log);
         let log = open.map_err(|e| format!("{}: {e}", options.log.display()))?;
+        let epoch_rows = options.epoch_rows.map(|rows| format!("--epoch-rows={rows}"));
         let child = Command::new(&options.binary)
             .arg("server")
+            .args(epoch_rows)
             .arg("--data-dir")
             .arg(&options.data_dir)
             .args(["--kafka", &kafka, "--http", &http, "--durability", &options.durability])

@@ -13,7 +13,8 @@
 //! so that a source can leave out what the runtime hands over in memory.
 //!
 //! Invariants: a source never sees a record at or after its cut, and a cut never goes back; positions
-//! move only by `poll`; a record is either a row, a [`BadRecord`] or still before the position.
+//! move only by `poll`; a record is either a row, a [`BadRecord`] or still before the position; a poll ends
+//! inside of a client's transaction only where that is too large (`whole.rs`).
 
 mod position;
 pub mod processing_log;
@@ -21,6 +22,7 @@ mod reader;
 pub mod rows;
 mod signal;
 mod sink;
+mod whole;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

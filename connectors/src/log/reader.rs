@@ -4,8 +4,9 @@
 //! cut over all partitions of all active sources, then repeatedly the record with the smallest
 //! (time, source, partition) among the buffers' heads, until the budget or the cut ends. A partition
 //! whose buffer runs out before its cut is read on first: so a backlog in one partition does not run
-//! ahead of the others. Markers and aborted records of clients' transactions are left out; the cut splits
-//! no transaction. What is left in the buffers serves the next epoch.
+//! ahead of the others. Markers and aborted records of clients' transactions are left out; neither the cut
+//! nor the end of the budget splits a transaction (`whole.rs`). What is left in the buffers serves the
+//! next epoch.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,10 +16,12 @@ use bytes::Bytes;
 use millstream_engine::io::{BadRecord, Budget, IoError, Polled, SourceId};
 use millstream_sql::plan;
 use millstream_sql::syntax::ast::RelationKind;
+use millstream_storage::log::control::Sibling;
 use millstream_storage::{Broker, ErrorCode, Topic, TopicPartition};
 
 use super::position::{OwnSkip, SourcePosition};
 use super::rows::{RawRecord, RowBuilder};
+use super::whole::{EXTENDED_MAX, IN_TURN_MAX, Inside, Spot, Taken, Whole, is_in_step};
 use crate::formats::Block;
 use crate::records::{self, Chunk, RecordRef};
 
@@ -50,6 +53,7 @@ struct Buffer {
     cut: i64,
     /// No record at or after it is ever taken.
     end: Option<i64>,
+    inside: Inside,
 }
 
 impl Buffer {
@@ -164,6 +168,7 @@ impl Source {
                     self.topic, at.partition, buffer.read_from
                 ))
             })?;
+            buffer.inside.read(std::mem::take(&mut buffer.chunk.marks));
             buffer.blocks.clear();
             buffer.blocks.resize(buffer.chunk.blocks.len(), None);
             buffer.read_from = read.next_offset;
@@ -241,9 +246,18 @@ pub(super) fn poll(
     budget: Budget,
     next_block: &mut u32,
 ) -> Polled {
-    let mut merge = Merge { broker, sources, turns: BinaryHeap::new(), polled: Polled::default() };
+    let mut merge = Merge {
+        broker,
+        sources,
+        turns: BinaryHeap::new(),
+        polled: Polled::default(),
+        budget,
+        taken: Taken::default(),
+        whole: Whole::default(),
+    };
     merge.cut();
-    merge.take(budget, next_block);
+    merge.take_in_turn(next_block);
+    merge.take_missing(next_block);
     merge.finish()
 }
 
@@ -253,6 +267,9 @@ struct Merge<'a> {
     /// One entry for each partition with a record to take.
     turns: BinaryHeap<Turn>,
     polled: Polled,
+    budget: Budget,
+    taken: Taken,
+    whole: Whole,
 }
 
 impl Merge<'_> {
@@ -282,11 +299,43 @@ impl Merge<'_> {
                 buffer.cut = buffer.end.map_or(end, |last| last.min(end));
             }
         }
+        self.split_endless();
         for source in 0..self.sources.len() {
             for partition in 0..self.sources[source].1.partitions.len() {
                 self.queue(source, partition);
             }
         }
+    }
+
+    /// When transactions overlap each other without end, no cut above the beginning of the chain splits
+    /// none. With more waiting than an epoch may take for their sake, the cut is at the last stable offsets.
+    fn split_endless(&mut self) {
+        let some =
+            |(_, source): &(SourceId, &mut Source)| source.buffers.iter().any(Buffer::is_behind);
+        if self.sources.iter().any(some) {
+            return;
+        }
+        let rows_max = self.budget.rows.saturating_mul(EXTENDED_MAX);
+        let mut waiting = 0;
+        let mut ends = Vec::new();
+        for (_, source) in &self.sources {
+            for (buffer, at) in source.buffers.iter().zip(&source.partitions) {
+                let end = self.broker.last_stable(*at).unwrap_or(buffer.cut);
+                let end = buffer.end.map_or(end, |last| last.min(end)).max(buffer.cut);
+                waiting += (end - buffer.next_offset()).max(0);
+                ends.push(end);
+            }
+        }
+        if usize::try_from(waiting).is_ok_and(|waiting| waiting < rows_max.max(1)) {
+            return;
+        }
+        tracing::warn!(
+            records = waiting,
+            "clients' transactions overlap each other without end, or one stays open: queries see some in \
+             several epochs. Let a partition have fewer transactional producers at a time."
+        );
+        let buffers = self.sources.iter_mut().flat_map(|(_, source)| source.buffers.iter_mut());
+        buffers.zip(ends).for_each(|(buffer, end)| buffer.cut = end);
     }
 
     /// Removes the sources for which `fails` gives a reason.
@@ -313,30 +362,114 @@ impl Merge<'_> {
         if let Some(record) = source.buffers[partition].head() {
             self.turns.push(Reverse((record.timestamp, source.is_stream, place, partition)));
         }
+        self.note_whole((place, partition));
     }
 
-    fn take(&mut self, budget: Budget, next_block: &mut u32) {
-        let mut order = 0u64;
-        let mut bytes = 0usize;
-        while let Some(Reverse((_, is_stream, place, partition))) = self.turns.pop() {
-            if order as usize >= budget.rows.max(1) || bytes >= budget.bytes {
-                break;
+    /// Takes records in the order of time until the budget is used up and no transaction is split; for
+    /// that it may be exceeded.
+    fn take_in_turn(&mut self, next_block: &mut u32) {
+        while let Some(turn) = self.turns.pop() {
+            if self.is_enough() {
+                return;
             }
-            let (_, source) = &mut self.sources[place];
-            bytes += source.take(partition, order, next_block, &mut self.polled.bad);
-            order += 1;
+            let Reverse((_, is_stream, place, partition)) = turn;
+            self.take((place, partition), next_block);
             // While the same partition is the next anyway, the heap can be left alone.
-            while (order as usize) < budget.rows && bytes < budget.bytes {
-                let (_, source) = &mut self.sources[place];
+            while !self.is_enough() {
+                let (_, source) = &self.sources[place];
                 let Some(head) = source.buffers[partition].head() else { break };
                 let turn = Reverse((head.timestamp, is_stream, place, partition));
                 if self.turns.peek().is_some_and(|other| *other > turn) {
                     break;
                 }
-                bytes += source.take(partition, order, next_block, &mut self.polled.bad);
-                order += 1;
+                self.take((place, partition), next_block);
             }
             self.queue(place, partition);
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.taken.is(1, self.budget)
+            && (self.whole.is_whole() || self.taken.is(IN_TURN_MAX, self.budget))
+    }
+
+    /// Takes what is missing of transactions that were begun; see `whole.rs`.
+    fn take_missing(&mut self, next_block: &mut u32) {
+        while let Some(spot) = self.whole.unfinished() {
+            let (_, source) = &self.sources[spot.0];
+            if self.taken.is(EXTENDED_MAX, self.budget) {
+                tracing::warn!(
+                    topic = source.topic,
+                    partition = spot.1,
+                    offset = source.buffers[spot.1].next_offset(),
+                    rows = self.taken.rows,
+                    bytes = self.taken.bytes,
+                    "a client's transaction, or a chain of such as overlap, does not fit into an epoch: \
+                     queries see it in several. Commit more often, or let a partition have fewer \
+                     transactional producers at a time."
+                );
+                return;
+            }
+            if source.buffers[spot.1].head().is_none() {
+                // It cannot be read now: its source has failed, or the next poll goes on.
+                self.whole.inside.remove(&spot);
+                self.whole.behind.remove(&spot);
+                continue;
+            }
+            self.take(spot, next_block);
+            self.queue(spot.0, spot.1);
+        }
+    }
+
+    fn take(&mut self, spot: Spot, next_block: &mut u32) {
+        let (_, source) = &mut self.sources[spot.0];
+        let order = self.taken.rows as u64;
+        self.taken.bytes += source.take(spot.1, order, next_block, &mut self.polled.bad);
+        self.taken.rows += 1;
+        self.note_whole(spot);
+    }
+
+    /// Looks which transactions a partition's position has come into, out of, or past the end of.
+    fn note_whole(&mut self, spot: Spot) {
+        let (_, source) = &mut self.sources[spot.0];
+        let at = source.partitions[spot.1];
+        let buffer = &mut source.buffers[spot.1];
+        let next_offset = buffer.next_offset();
+        if buffer.inside.is_touched(next_offset) {
+            for (offset, siblings) in buffer.inside.pass(next_offset) {
+                let ring = self.whole.ring(self.broker, (at, offset), siblings);
+                self.hold_together(spot.0, &ring);
+            }
+        }
+        let buffer = &self.sources[spot.0].1.buffers[spot.1];
+        match !buffer.inside.is_empty() && buffer.is_behind() {
+            true => self.whole.inside.insert(spot),
+            false => self.whole.inside.remove(&spot),
+        };
+        let done = |end: &i64| next_offset >= *end || !buffer.is_behind();
+        if self.whole.behind.get(&spot).is_some_and(done) {
+            self.whole.behind.remove(&spot);
+        }
+    }
+
+    /// The source at `place` has passed the end of a transaction: so must the others that read it.
+    fn hold_together(&mut self, place: usize, ring: &[Sibling]) {
+        let query = &self.sources[place].1.query;
+        for (at, marker) in ring {
+            let Ok(partition) = usize::try_from(at.partition) else { continue };
+            for (other, (_, source)) in self.sources.iter().enumerate() {
+                let of_this = source.partitions.get(partition) == Some(at);
+                let Some(buffer) = source.buffers.get(partition).filter(|_| of_this) else {
+                    continue;
+                };
+                let next_offset = buffer.next_offset();
+                let in_step =
+                    source.query == *query || is_in_step(next_offset, *marker, self.budget);
+                if in_step && next_offset <= *marker && buffer.is_behind() {
+                    let end = self.whole.behind.entry((other, partition)).or_insert(0);
+                    *end = (marker + 1).max(*end);
+                }
+            }
         }
     }
 

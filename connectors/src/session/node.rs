@@ -56,6 +56,8 @@ pub struct NodeConfig {
     pub auto_offset_reset: StartAt,
     /// Consolidate changes within an epoch; false gives every intermediate change.
     pub consolidate: bool,
+    /// Rows one epoch takes of a backlog (see `log/whole.rs` for when it takes more).
+    pub epoch_rows: usize,
 }
 
 impl Default for NodeConfig {
@@ -69,6 +71,7 @@ impl Default for NodeConfig {
             start_queries: true,
             auto_offset_reset: StartAt::Latest,
             consolidate: true,
+            epoch_rows: Options::default().budget.rows,
         }
     }
 }
@@ -241,11 +244,12 @@ impl Node {
             io.state_durable(state.backend().flush().map_err(state_error)?);
         }
         let clock = log.clock.clone();
-        let options = Options {
+        let mut options = Options {
             consolidate: config.consolidate,
             clock: Arc::new(move || clock.now_ms()),
             ..Options::default()
         };
+        options.budget.rows = config.epoch_rows.max(1);
         let engine = Engine::start(Box::new(io), state, options)
             .map_err(|e| NodeError::Engine(e.to_string()))?;
         if config.start_queries {

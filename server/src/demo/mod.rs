@@ -66,6 +66,7 @@ pub async fn run(args: DemoArgs) -> io::Result<i32> {
         default_partitions: 1,
         kafka_settings: Vec::new(),
         no_queries: false,
+        epoch_rows: None,
         security: Security::default(),
         limits: Limits::default(),
     })

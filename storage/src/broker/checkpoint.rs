@@ -70,6 +70,7 @@ impl Broker {
                 partition.sync()?;
             }
         }
+        self.note_aborted(&mut snapshot);
         self.disk.sync_dir(LOG_DIR).map_err(Error::sync("sync the log's directory"))?;
         snapshot.write(&*self.disk)?;
         self.on_checkpoint(&snapshot);
@@ -85,6 +86,16 @@ impl Broker {
         }
         tracing::debug!(lsn = snapshot.lsn, kept_bytes, "checkpoint written");
         Ok(())
+    }
+
+    /// Says in the snapshot what the files of aborted transactions hold, once they are synced.
+    fn note_aborted(&self, snapshot: &mut Snapshot) {
+        for state in &mut snapshot.topics {
+            let Some(topic) = self.topic_by_id(state.fact.topic) else { continue };
+            for (partition, state) in topic.partitions.iter().zip(&mut state.partitions) {
+                state.aborted = partition.aborted_stored(state.end);
+            }
+        }
     }
 
     /// Tells the partitions what of them is durable in the segments.
@@ -157,6 +168,7 @@ impl Commit {
                         start: assigned.log_start,
                         end: assigned.next_offset,
                         producers: assigned.producers.clone(),
+                        aborted: Vec::new(),
                     }
                 })
                 .collect(),

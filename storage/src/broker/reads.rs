@@ -6,7 +6,8 @@ use hashbrown::HashMap;
 
 use super::{Broker, Found, Isolation, Read, TopicPartition};
 use crate::error::{Error, ErrorCode};
-use crate::log::{Damage, Partition};
+use crate::log::batch::batches;
+use crate::log::{Damage, Partition, control};
 
 impl Broker {
     /// Bytes of records in a partition's segments.
@@ -100,6 +101,16 @@ impl Broker {
     /// Bytes of a partition's segments on disk.
     pub fn size(&self, at: TopicPartition) -> Result<u64, ErrorCode> {
         Ok(self.partition(at)?.bytes())
+    }
+
+    /// The markers that the marker at `offset` names (see [`control::siblings`]); none when it is gone.
+    pub fn marker_siblings(&self, at: TopicPartition, offset: i64) -> Vec<control::Sibling> {
+        let Ok(read) = self.read(at, offset, 1, Isolation::ReadUncommitted) else {
+            return Vec::new();
+        };
+        let first = batches(&read.records).next();
+        let marker = first.and_then(Result::ok).filter(|(header, _)| header.base_offset == offset);
+        marker.map_or_else(Vec::new, |(_, bytes)| control::siblings(bytes))
     }
 
     /// Ends at or below the last stable offsets, all of one moment, with no seal and no committed

@@ -290,7 +290,7 @@ impl Facts {
             let topic = new_topic(disk, fact, config);
             for (partition, state) in topic.partitions.iter().zip(partitions) {
                 let start = self.start_of(fact, partition.at.partition, state.start);
-                partition.open_files(start, state.end, &topic.config, now_ms)?;
+                partition.open_files(start, state.end, &state.aborted, &topic.config, now_ms)?;
                 partition.restore_producers(state.producers.clone());
             }
             topics.insert(topic);

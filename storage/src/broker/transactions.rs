@@ -4,6 +4,8 @@
 //! that go with them (the transaction's new state, offsets that are now committed). So a crash leaves
 //! all of it or nothing, and there is no state in between to recover from.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::facts::{check_size, check_told};
@@ -11,8 +13,13 @@ use super::{Broker, Part, Ticket, TopicPartition};
 use crate::error::ErrorCode;
 use crate::journal::record::Kind;
 use crate::journal::wire::Put;
+use crate::log::Partition;
 use crate::log::batch::BatchHeader;
-use crate::log::control::Marker;
+use crate::log::control::{Marker, SIBLING_BYTES, SIBLINGS, Sibling};
+use crate::topics::Topic;
+
+/// A marker takes at most so much of the journal, generously.
+const MARKER_BYTES: usize = 160 + SIBLINGS * SIBLING_BYTES;
 
 /// How a transaction ends.
 #[derive(Debug, Clone)]
@@ -43,14 +50,12 @@ pub struct ProducerState {
 impl Broker {
     /// Ends a transaction.
     pub fn end_transaction(&self, end: &TransactionEnd, now_ms: i64) -> Result<Ticket, ErrorCode> {
-        let batch = end.marker.to_batch(now_ms);
-        let header = BatchHeader::parse(&batch)?;
         let bytes = |(key, value): &(Bytes, Option<Bytes>)| {
             key.len() + value.as_ref().map_or(0, |value| value.len())
         };
         let facts: usize = end.facts.iter().map(bytes).sum();
         let told = check_told(&end.told)?;
-        check_size(facts + told.bytes() + end.partitions.len() * (batch.len() + 24))?;
+        check_size(facts + told.bytes() + end.partitions.len() * MARKER_BYTES)?;
 
         let mut commit = self.commit.lock();
         commit.check_open()?;
@@ -63,20 +68,16 @@ impl Broker {
             fits.then_some((topic, partition))
         };
         let found: Vec<_> = end.partitions.iter().filter_map(takes).collect();
+        let (whole, batches) = markers(&end.marker, &found, now_ms)?;
         let lsn = commit.take_lsn();
         let place = commit.group.begin(Kind::TransactionEnd, lsn);
         let told = commit.find_told(told);
         commit.group.bytes.put_u32((found.len() + told.len()) as u32);
-        let mut whole = Vec::new();
-        for (topic, partition) in &found {
+        for ((topic, partition), (batch, header)) in found.iter().zip(batches) {
             commit.group.bytes.put_uuid(topic.id);
             commit.group.bytes.put_i32(partition.at.partition);
             commit.group.bytes.put_u32(batch.len() as u32);
-            let open = partition.assigned.lock().producers.open_since(end.marker.producer_id);
-            let last = commit.assign(topic, partition, batch.clone(), header, lsn, now_ms);
-            if let Some(first) = open.filter(|_| end.marker.commit) {
-                whole.push(Part { at: partition.at, first, last });
-            }
+            commit.assign(topic, partition, batch, header, lsn, now_ms);
             commit.group.sync |= self.wants_sync(topic);
         }
         commit.put_told(told, lsn, now_ms);
@@ -113,4 +114,37 @@ impl Broker {
         };
         Ok(assigned.producers.sorted().into_iter().map(state).collect())
     }
+}
+
+/// The ranges that a committed transaction has in its partitions, and the markers of all: those with
+/// records in a ring, so that who meets one finds the others. To be called under the commit lock.
+fn markers(
+    marker: &Marker,
+    found: &[(Arc<Topic>, Arc<Partition>)],
+    now_ms: i64,
+) -> Result<(Vec<Part>, Vec<(Bytes, BatchHeader)>), ErrorCode> {
+    let mut ring: Vec<Part> = Vec::new();
+    let mut places = Vec::with_capacity(found.len());
+    for (_, partition) in found {
+        let assigned = partition.assigned.lock();
+        let open = assigned.producers.open_since(marker.producer_id);
+        let first = open.filter(|_| marker.commit);
+        places.push(first.map(|_| ring.len()));
+        let last = assigned.next_offset;
+        ring.extend(first.map(|first| Part { at: partition.at, first, last }));
+    }
+    let batch = |place: &Option<usize>| {
+        let siblings = place.map_or_else(Vec::new, |place| next_in_ring(&ring, place));
+        let batch = marker.to_batch(now_ms, &siblings);
+        let header = BatchHeader::parse(&batch)?;
+        Ok((batch, header))
+    };
+    let batches = places.iter().map(batch).collect::<Result<Vec<_>, ErrorCode>>()?;
+    Ok((ring, batches))
+}
+
+fn next_in_ring(ring: &[Part], place: usize) -> Vec<Sibling> {
+    let others = ring.len() - 1;
+    let next = (1..=others.min(SIBLINGS)).map(|step| &ring[(place + step) % ring.len()]);
+    next.map(|part| (part.at, part.last)).collect()
 }

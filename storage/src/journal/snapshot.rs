@@ -1,6 +1,6 @@
 //! The metadata snapshot: what a checkpoint knows beside the records in the segments.
 //!
-//! `metadata.snapshot`, big-endian: magic `MILLSNAP`, u32 version 2, u32 CRC-32C of the rest, then the
+//! `metadata.snapshot`, big-endian: magic `MILLSNAP`, u32 version 3, u32 CRC-32C of the rest, then the
 //! fields in the order of [`Snapshot`]. Written under a passing name, synced, renamed, and the
 //! directory synced; so either the old or the new one is there, whole.
 //!
@@ -17,12 +17,12 @@ use super::wire::{Put, Take};
 use crate::broker::{AppRecord, Part, Ticket, TopicPartition, Wholes};
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::log::{Produced, Producer, Producers};
+use crate::log::{Produced, Producer, Producers, Stored};
 
 const PATH: &str = "metadata.snapshot";
 const PASSING: &str = "metadata.snapshot.tmp";
 const MAGIC: &[u8; 8] = b"MILLSNAP";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// All facts up to and including `lsn`, except records and seals.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,6 +51,8 @@ pub(crate) struct PartitionState {
     pub start: i64,
     pub end: i64,
     pub producers: Producers,
+    /// What the `.txnindex` files hold.
+    pub aborted: Vec<Stored>,
 }
 
 impl Snapshot {
@@ -112,6 +114,12 @@ impl Snapshot {
                 out.put_i64(partition.start);
                 out.put_i64(partition.end);
                 put_producers(&mut out, &partition.producers);
+                out.put_u32(partition.aborted.len() as u32);
+                for stored in &partition.aborted {
+                    out.put_i64(stored.base_offset);
+                    out.put_u32(stored.entries);
+                    out.put_u32(stored.crc);
+                }
             }
         }
         out.put_u32(self.app.len() as u32);
@@ -153,6 +161,7 @@ impl Snapshot {
                         start: fields.i64()?,
                         end: fields.i64()?,
                         producers: take_producers(fields)?,
+                        aborted: fields.list(take_stored)?,
                     });
                 }
                 Some(TopicState { fact, partitions })
@@ -169,6 +178,10 @@ impl Snapshot {
         };
         fields.is_done().then_some(snapshot)
     }
+}
+
+fn take_stored(fields: &mut Take<'_>) -> Option<Stored> {
+    Some(Stored { base_offset: fields.i64()?, entries: fields.u32()?, crc: fields.u32()? })
 }
 
 fn take_part(fields: &mut Take<'_>) -> Option<Part> {

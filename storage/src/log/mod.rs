@@ -44,6 +44,7 @@ pub(crate) use segment::Batch;
 use segment::{Placed, Segment};
 pub use transactions::Aborted;
 use transactions::Transactions;
+pub(crate) use transactions::Stored;
 
 /// Where partition directories stand.
 pub(crate) const LOG_DIR: &str = "log";
@@ -156,11 +157,13 @@ impl Partition {
 
     /// Opens the files after a restart and cuts them to what the last checkpoint made durable:
     /// records below `end`. Everything later comes from the journal again. Records below `start` may
-    /// be missing; any other missing record is damage.
+    /// be missing; any other missing record is damage. `aborted` as [`Partition::aborted_stored`] gave
+    /// it at the checkpoint.
     pub(crate) fn open_files(
         &self,
         start: i64,
         end: i64,
+        aborted: &[Stored],
         config: &TopicConfig,
         now_ms: i64,
     ) -> Result<(), Error> {
@@ -223,7 +226,7 @@ impl Partition {
         if kept.first().is_some_and(|first| first.base_offset > start.max(0)) && start < end {
             self.note_damage(start, lost);
         }
-        self.transactions.load(&*self.disk, &self.dir, &kept, end)?;
+        self.transactions.load(&*self.disk, &self.dir, &kept, end, aborted)?;
         *self.segments.write() = kept;
         self.dir_dirty.store(true, Ordering::Release);
         let mut assigned = self.assigned.lock();
@@ -458,6 +461,12 @@ impl Partition {
             Err(_) if self.deleted.load(Ordering::Acquire) => Ok(()),
             done => done,
         }
+    }
+
+    /// What the files of aborted transactions hold, of those decided before `end`.
+    pub(crate) fn aborted_stored(&self, end: i64) -> Vec<Stored> {
+        let bases: Vec<i64> = self.segments.read().iter().map(|s| s.base_offset).collect();
+        self.transactions.stored(&bases, end)
     }
 
     /// Takes the files away. Readers that have a segment open go on reading it.

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Invariants: the last stable offset never goes back; when it passes a marker, the marker's entry
-//! is already there. A file that cannot be true is made again from the segments.
+//! is already there. A checkpoint's snapshot says what each file holds ([`Stored`]): when a file is lost or
+//! damaged, the entries are made again from the segments.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -68,6 +69,24 @@ impl Aborted {
         batch.is_transactional()
             && batch.producer_id == self.producer_id
             && (self.first_offset..=self.last_offset).contains(&batch.base_offset)
+    }
+}
+
+/// What the file beside a segment holds of the transactions decided before a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub base_offset: i64,
+    pub entries: u32,
+    /// CRC-32C of the entries.
+    pub crc: u32,
+}
+
+impl Stored {
+    fn of(base_offset: i64, entries: &[Aborted]) -> Stored {
+        let mut bytes = Vec::with_capacity(entries.len() * ENTRY_BYTES);
+        entries.iter().for_each(|entry| entry.encode(&mut bytes));
+        let crc = crc_fast::crc32_iscsi(&bytes);
+        Stored { base_offset, entries: entries.len() as u32, crc }
     }
 }
 
@@ -212,13 +231,26 @@ impl Transactions {
         Ok(wrote)
     }
 
+    /// What the files hold of what was decided before `end`; nothing of those that hold nothing.
+    pub(super) fn stored(&self, bases: &[i64], end: i64) -> Vec<Stored> {
+        let state = self.state.lock();
+        if state.aborted.is_empty() {
+            return Vec::new();
+        }
+        let ends = bases.iter().skip(1).copied().chain([i64::MAX]);
+        let within = |(base, to): (&i64, i64)| Stored::of(*base, state.within(*base, to.min(end)));
+        bases.iter().zip(ends).map(within).filter(|stored| stored.entries > 0).collect()
+    }
+
     /// Reads the files again after a restart; entries at or after `end` are not yet decided again.
+    /// `stored` is what the checkpoint says of them.
     pub(super) fn load(
         &self,
         disk: &dyn Disk,
         dir: &str,
         segments: &[Arc<Segment>],
         end: i64,
+        stored: &[Stored],
     ) -> Result<(), Error> {
         let mut state = State::default();
         for (i, segment) in segments.iter().enumerate() {
@@ -226,12 +258,25 @@ impl Transactions {
             let path = format!("{dir}/{}", file_name(segment.base_offset, SUFFIX));
             let read = |file: Arc<dyn crate::disk::DiskFile>| file.read_at(0, file.len()? as usize);
             let bytes = match disk.open(&path, false).and_then(read) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
                 read => read.map_err(Error::io(format!("read {path}")))?,
             };
+            let expected = stored.iter().find(|stored| stored.base_offset == segment.base_offset);
+            if bytes.is_empty() && expected.is_none() {
+                continue;
+            }
             let within = segment.base_offset..next;
-            let Some(entries) = entries(&bytes, within) else {
-                tracing::warn!(path, "the index of aborted transactions is damaged; made again");
+            let as_stored = |all: &Vec<Aborted>| {
+                let decided = all.partition_point(|entry| entry.last_offset < end);
+                expected.is_none_or(|stored| {
+                    *stored == Stored::of(segment.base_offset, &all[..decided])
+                })
+            };
+            let Some(entries) = entries(&bytes, within).filter(as_stored) else {
+                tracing::warn!(
+                    path,
+                    "the index of aborted transactions is lost or damaged; made again from the segments"
+                );
                 state.aborted = rebuild(segments, end)?;
                 // No count is right, so all files are written again.
                 let all = segments.iter().map(|segment| (segment.base_offset, usize::MAX));

@@ -70,6 +70,7 @@ fn options(setup: &Setup, name: &str) -> NodeOptions {
         binary: setup.binary.clone(),
         data_dir: setup.folder.join(name),
         durability: setup.durability.clone(),
+        epoch_rows: None,
         log: setup.folder.join("server.log"),
     }
 }

@@ -4,7 +4,8 @@
 //! acknowledgement; now and then a clean stop). [`load`] produces as an idempotent producer does and
 //! reads as a `read_committed` consumer; [`oracle`] knows from the acknowledgements and the input log
 //! alone what every sink must hold; [`check`] compares. [`transfers`] does the same for client
-//! transactions, groups and a query over them. One seed decides all that is random here; the
+//! transactions, groups and a query over them; some cycles with epochs so small that what a kill left, and
+//! a query that begins anew, is a backlog of many. One seed decides all that is random here; the
 //! moment at which the operating system kills is beyond it.
 
 pub mod check;
@@ -28,6 +29,11 @@ pub const ACCOUNTS: usize = 20;
 pub const WINDOW_MS: i64 = 10_000;
 /// What the filter lets through.
 pub const BIG_AMOUNT: i64 = 500;
+
+/// Every so many cycles a query begins with all there is.
+const BACKLOG_EVERY: u32 = 5;
+/// Small beside a backlog, and 16 times as much is large beside a chain of overlapping transactions.
+const SMALL_EPOCH_ROWS: u32 = 64;
 
 pub const STATEMENTS: &str = "
 CREATE STREAM payments (account STRING KEY, id BIGINT, amount BIGINT)
@@ -77,7 +83,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(u32, &Summary)) -> Result<Summa
     for cycle in 0..=plan.cycles {
         let at = |e: String| format!("cycle {cycle}: {e}");
         let begin = Instant::now();
-        let mut node = start(plan).map_err(at)?;
+        let mut node = start(plan, &mut rng).map_err(at)?;
         summary.slowest_start = summary.slowest_start.max(begin.elapsed());
         if cycle == 0 {
             producers.create_topics(&node.kafka).map_err(at)?;
@@ -90,6 +96,9 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(u32, &Summary)) -> Result<Summa
         let is_last = cycle == plan.cycles;
         checker.check(&node, &producers, &mut rng, is_last).map_err(at)?;
         transfers.check(&node.kafka).map_err(at)?;
+        if is_last || cycle % BACKLOG_EVERY == BACKLOG_EVERY - 1 {
+            transfers.check_backlog(&node, cycle).map_err(at)?;
+        }
         summary.transactions = transfers.transactions();
         summary.records = checker.records();
         summary.results = checker.results();
@@ -140,11 +149,12 @@ impl Moment {
     }
 }
 
-fn start(plan: &Plan) -> Result<Node, String> {
+fn start(plan: &Plan, rng: &mut StdRng) -> Result<Node, String> {
     Node::start(&NodeOptions {
         binary: plan.binary.clone(),
         data_dir: plan.data_dir.clone(),
         durability: plan.durability.clone(),
+        epoch_rows: rng.random_ratio(1, 2).then_some(SMALL_EPOCH_ROWS),
         log: plan.log.clone(),
     })
 }

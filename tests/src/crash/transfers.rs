@@ -13,7 +13,8 @@
 //! - `copied` is `ledger`'s visible records in their order, each once, up to the group's offsets;
 //! - a committed offset is the last acknowledged one, or a later one that was sent; the member of the
 //!   group is still a member;
-//! - every row of the table `balance` has the total 0: no cut of the input splits a transaction.
+//! - every row of the table `balance`, and of a table that begins with all there is, has the total 0: no
+//!   epoch holds a part of a transaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use rand::{Rng, SeedableRng};
 
 use super::PARTITIONS;
 use super::check::field;
+use crate::node::Node;
 use crate::transactions::{Member, Protocol, TransactionalProducer, committed_offsets};
 use crate::wire_client::{Client, ClientError, FetchedRecord, NewRecord, Result};
 
@@ -99,11 +101,12 @@ pub struct Transfers {
 struct Checked {
     /// The visible records of each partition of `ledger`: offset, key and value.
     ledger: BTreeMap<i32, Vec<FetchedRecord>>,
-    next: BTreeMap<(&'static str, i32), i64>,
+    next: BTreeMap<(String, i32), i64>,
     copied: BTreeMap<i32, usize>,
     /// Transfers of each lane that are settled for good.
     settled: Vec<usize>,
-    balance: i64,
+    /// Records that each table counts.
+    counted: BTreeMap<String, i64>,
 }
 
 fn text(e: ClientError) -> String {
@@ -230,7 +233,22 @@ impl Transfers {
             return Err(format!("transfer {transfer} shows {parts:?} again, or out of nothing"));
         }
         self.check_copied(&mut client)?;
-        self.checked.check_balance(&mut client)
+        self.checked.check_balance(&mut client, "BALANCE")
+    }
+
+    /// A new query over all of `ledger`: its epochs end at their budgets, and split no transfer either.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn check_backlog(&mut self, node: &Node, cycle: u32) -> Result<(), String> {
+        let table = format!("BACKLOG_{cycle}");
+        node.ksql(&format!(
+            "CREATE TABLE {table} WITH (PARTITIONS={PARTITIONS}) AS SELECT book, COUNT(*) AS n, \
+             SUM(amount) AS total FROM ledger GROUP BY book;"
+        ))?;
+        let mut client = Client::connect(&node.kafka, TIMEOUT).map_err(text)?;
+        self.checked.check_balance(&mut client, &table)?;
+        node.ksql(&format!("DROP TABLE {table} DELETE TOPIC;")).map(drop)
     }
 
     fn check_copied(&mut self, client: &mut Client) -> Result<(), String> {
@@ -409,38 +427,40 @@ impl Checked {
     fn read(
         &mut self,
         client: &mut Client,
-        topic: &'static str,
+        topic: &str,
         partition: i32,
     ) -> Result<Vec<FetchedRecord>, String> {
-        let next = self.next.entry((topic, partition)).or_insert(0);
+        let next = self.next.entry((topic.to_owned(), partition)).or_insert(0);
         let (records, after) = client.read_committed(topic, partition, *next).map_err(text)?;
         *next = after;
         Ok(records)
     }
 
     /// Every row of the table: total 0 over a number of records that grows, up to all of them.
-    fn check_balance(&mut self, client: &mut Client) -> Result<(), String> {
+    fn check_balance(&mut self, client: &mut Client, table: &str) -> Result<(), String> {
         let all: usize = self.ledger.values().map(Vec::len).sum();
+        let mut counted = self.counted.get(table).copied().unwrap_or(0);
         let deadline = Instant::now() + CATCH_UP;
         loop {
             for partition in 0..PARTITIONS {
-                for record in self.read(client, "BALANCE", partition)? {
-                    let at = format!("BALANCE-{partition} offset {}", record.offset);
+                for record in self.read(client, table, partition)? {
+                    let at = format!("{table}-{partition} offset {}", record.offset);
                     let (n, total) = (field(&record, "N")?, field(&record, "TOTAL")?);
                     if total != 0 {
                         return Err(format!("{at}: {total} after {n} records: a split transfer"));
                     }
-                    if n <= self.balance {
-                        return Err(format!("{at}: {n} records after {}", self.balance));
+                    if n <= counted {
+                        return Err(format!("{at}: {n} records after {counted}"));
                     }
-                    self.balance = n;
+                    counted = n;
                 }
             }
-            if self.balance == all as i64 {
+            self.counted.insert(table.to_owned(), counted);
+            if counted == all as i64 {
                 return Ok(());
             }
-            if self.balance > all as i64 || Instant::now() > deadline {
-                return Err(format!("BALANCE counts {} of {all} records", self.balance));
+            if counted > all as i64 || Instant::now() > deadline {
+                return Err(format!("{table} counts {counted} of {all} records"));
             }
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -42,6 +42,7 @@ pub fn run(plan: &Plan, say: impl Fn(&str)) -> Result<(), String> {
         binary: plan.binary.clone(),
         data_dir: plan.folder.join("data"),
         durability: "os".into(),
+        epoch_rows: None,
         log: plan.folder.join("server.log"),
     })?;
     limit = limit::MemoryLimit::put(node.pid(), plan.memory_max);

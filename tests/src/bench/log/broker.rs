@@ -121,6 +121,7 @@ impl Broker {
                 binary: how.binary.clone(),
                 data_dir: how.folder.join("millstream"),
                 durability: how.durability.to_owned(),
+                epoch_rows: None,
                 log: how.folder.join("server.log"),
             })?),
             Kind::Kafka => Broker::Kafka(start_kafka(how)?),

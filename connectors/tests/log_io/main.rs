@@ -1,5 +1,7 @@
 //! The log as the engine's source and sink: order, budgets, positions, own epochs, partitions.
 
+mod whole;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch, StringViewArray};
@@ -76,16 +78,27 @@ impl World {
         for (time, v) in records {
             batch.push(*time, Some(b"k"), Some(format!("{{\"v\":{v}}}").as_bytes()), &[]);
         }
-        self.broker.append(self.at(topic, partition), batch.build().expect("a batch"), 0).expect("taken");
+        self.broker
+            .append(self.at(topic, partition), batch.build().expect("a batch"), 0)
+            .expect("taken");
         self.broker.commit_pending(0).expect("committed");
     }
 
     /// One record of a client's transaction; the time is V.
-    fn produce_in_transaction(&self, producer: i64, sequence: i32, topic: &str, partition: i32, v: i32) {
+    fn produce_in_transaction(
+        &self,
+        producer: i64,
+        sequence: i32,
+        topic: &str,
+        partition: i32,
+        v: i32,
+    ) {
         let builder = BatchBuilder::new(Codec::None).producer(producer, 0, sequence);
         let mut batch = builder.transactional();
         batch.push(i64::from(v), Some(b"k"), Some(format!("{{\"v\":{v}}}").as_bytes()), &[]);
-        self.broker.append(self.at(topic, partition), batch.build().expect("a batch"), 0).expect("taken");
+        self.broker
+            .append(self.at(topic, partition), batch.build().expect("a batch"), 0)
+            .expect("taken");
         self.broker.commit_pending(0).expect("committed");
     }
 
@@ -100,8 +113,12 @@ impl World {
     }
 
     fn open(&mut self, topic: &str, position: Option<&[u8]>) -> SourceId {
+        self.open_for("Q", topic, position)
+    }
+
+    fn open_for(&mut self, query: &str, topic: &str, position: Option<&[u8]>) -> SourceId {
         let source = source(topic);
-        self.io.open_source("Q", &source, position, StartAt::Earliest).expect("opens")
+        self.io.open_source(query, &source, position, StartAt::Earliest).expect("opens")
     }
 
     /// Source, time and V of each row of a poll, in the order of the epoch.
@@ -130,9 +147,11 @@ impl World {
 
     /// Keys of the records of a partition, as bytes.
     fn keys(&self, topic: &str, partition: i32) -> Vec<Vec<u8>> {
-        let read = self.broker.read(self.at(topic, partition), 0, 1 << 20, Isolation::ReadCommitted);
+        let read =
+            self.broker.read(self.at(topic, partition), 0, 1 << 20, Isolation::ReadCommitted);
         let chunk = records::chunk(&read.expect("readable").records, 0, |_| false).expect("good");
-        let key = |r: &records::RecordRef| r.key.of(&chunk.blocks[r.block as usize]).map(<[u8]>::to_vec);
+        let key =
+            |r: &records::RecordRef| r.key.of(&chunk.blocks[r.block as usize]).map(<[u8]>::to_vec);
         chunk.records.iter().filter_map(key).collect()
     }
 }
@@ -251,7 +270,11 @@ fn a_budget_cuts_and_positions_go_on() {
 #[test]
 fn compaction_leaves_gaps_that_a_source_reads_over() {
     let mut world = World::new(&[("a", 1)]);
-    let settings = [("cleanup.policy", "compact"), ("segment.bytes", "1024"), ("min.cleanable.dirty.ratio", "0")];
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1024"),
+        ("min.cleanable.dirty.ratio", "0"),
+    ];
     let settings = settings.map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
     world.broker.alter_config(world.at("a", 0).topic, &settings).expect("altered");
     world.broker.commit_pending(0).expect("committed");
