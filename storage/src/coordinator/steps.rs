@@ -3,7 +3,7 @@
 //! A step lets time pass, acts on a [`Draft`], brings epoch and target up to date, and turns the
 //! difference into facts. A refusal takes back what the step did, but not the passing of time.
 
-use super::consumer::{AWAY_EPOCH, Beat, ConsumerGroup, Draft, Heartbeat, OwnPace, Pace};
+use super::consumer::{AWAY_EPOCH, Beat, ConsumerGroup, Draft, Heartbeat, OwnPace, Pace, Speaker};
 use super::group::{Group, State};
 use super::rebalance::Effects;
 use super::records::GroupRecord;
@@ -12,30 +12,37 @@ use crate::error::{ErrorCode, Refused};
 
 impl Groups {
     /// A heartbeat of the KIP-848 protocol. Who joins makes the group, or turns a classic one of
-    /// consumers into a KIP-848 one.
+    /// consumers into a KIP-848 one. `sees` says which topics the member may describe.
     pub fn consumer_heartbeat(
         &mut self,
         said: &Heartbeat,
+        sees: &dyn Fn(&str) -> bool,
         now_ms: i64,
     ) -> Decision<Result<Beat, Refused>> {
         if let Err(wrong) = said.check() {
             return refused(Err(wrong));
         }
         let name = &said.group;
+        let speaker = Some(Speaker { member: said.id(), sees });
         if said.joins() && !self.groups.contains_key(name) {
             self.groups.insert(name.clone(), Group::new(name));
         }
         match self.groups.get(name) {
             None => refused(Err(missing(name))),
             Some(group) if group.consumer.is_some() => self
-                .consumer_step(name, now_ms, |draft| draft.heartbeat(said))
+                .step_of(name, speaker, now_ms, |draft| draft.heartbeat(said))
                 .unwrap_or_else(|| refused(Err(missing(name)))),
             Some(_) if !said.joins() => refused(Err(other_type(name, "consumer"))),
-            Some(_) => self.upgrade(said, now_ms),
+            Some(_) => self.upgrade(said, speaker, now_ms),
         }
     }
 
-    fn upgrade(&mut self, said: &Heartbeat, now_ms: i64) -> Decision<Result<Beat, Refused>> {
+    fn upgrade(
+        &mut self,
+        said: &Heartbeat,
+        speaker: Option<Speaker<'_>>,
+        now_ms: i64,
+    ) -> Decision<Result<Beat, Refused>> {
         let name = &said.group;
         let (topology, pace) = (self.topology.clone(), self.pace(name));
         let Some(group) = self.groups.get_mut(name) else {
@@ -51,7 +58,9 @@ impl Groups {
         let response = start.and_then(|start| {
             let mut volatile = std::mem::take(&mut group.volatile);
             let topology = &*topology;
-            let mut draft = Draft { group: start, volatile: &mut volatile, topology, pace, now_ms };
+            let volatile_now = &mut volatile;
+            let mut draft =
+                Draft { group: start, volatile: volatile_now, topology, pace, now_ms, speaker };
             draft.advance();
             let response = draft.heartbeat(said);
             let after = draft.group;
@@ -96,13 +105,25 @@ impl Groups {
         now_ms: i64,
         act: impl FnOnce(&mut Draft<'_>) -> Result<R, E>,
     ) -> Option<Decision<Result<R, E>>> {
+        self.step_of(name, None, now_ms, act)
+    }
+
+    fn step_of<R, E>(
+        &mut self,
+        name: &str,
+        speaker: Option<Speaker<'_>>,
+        now_ms: i64,
+        act: impl FnOnce(&mut Draft<'_>) -> Result<R, E>,
+    ) -> Option<Decision<Result<R, E>>> {
         let pace = self.pace(name);
         let group = self.groups.get_mut(name)?;
         let before = group.consumer.clone()?;
         let topology = &*self.topology;
         let mut volatile = std::mem::take(&mut group.volatile);
+        let start = before.clone();
+        let volatile_now = &mut volatile;
         let mut draft =
-            Draft { group: before.clone(), volatile: &mut volatile, topology, pace, now_ms };
+            Draft { group: start, volatile: volatile_now, topology, pace, now_ms, speaker };
         draft.advance();
         draft.refresh();
         let advanced = draft.group.clone();

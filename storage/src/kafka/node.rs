@@ -74,7 +74,10 @@ pub trait Ids: Send + Sync {
 }
 
 /// The broker's topics as the groups see them.
-struct BrokerTopics(Arc<Broker>);
+struct BrokerTopics {
+    broker: Arc<Broker>,
+    access: Arc<Access>,
+}
 
 impl std::fmt::Debug for BrokerTopics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -84,19 +87,24 @@ impl std::fmt::Debug for BrokerTopics {
 
 impl Topology for BrokerTopics {
     fn topic(&self, name: &str) -> Option<(Uuid, i32)> {
-        self.0.topic(name).map(|topic| (topic.id, topic.partition_count()))
+        self.broker.topic(name).map(|topic| (topic.id, topic.partition_count()))
     }
 
     fn name_of(&self, id: Uuid) -> Option<String> {
-        self.0.topic_by_id(id).map(|topic| topic.name.to_string())
+        self.broker.topic_by_id(id).map(|topic| topic.name.to_string())
     }
 
     fn names(&self) -> Vec<String> {
-        self.0.topics().iter().map(|topic| topic.name.to_string()).collect()
+        self.broker.topics().iter().map(|topic| topic.name.to_string()).collect()
     }
 
     fn version(&self) -> u64 {
-        self.0.topics_version()
+        let acls = self.access.ticket().0;
+        self.broker.topics_version().wrapping_add(acls.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn is_open(&self) -> bool {
+        !self.access.is_enforced()
     }
 }
 
@@ -104,7 +112,7 @@ impl Topology for BrokerTopics {
 pub struct KafkaNode {
     pub(super) broker: Arc<Broker>,
     pub(super) config: KafkaConfig,
-    pub(super) access: Access,
+    pub(super) access: Arc<Access>,
     /// Bytes of [`HeldAnswer`]s.
     answers: Arc<AtomicUsize>,
     ids: Arc<dyn Ids>,
@@ -171,7 +179,12 @@ impl KafkaNode {
         ids: Arc<dyn Ids>,
         now_ms: i64,
     ) -> Result<Self, RecordError> {
-        let topology = Arc::new(BrokerTopics(broker.clone()));
+        let mut secret = [0; 32];
+        secret[..16].copy_from_slice(ids.fresh().as_bytes());
+        secret[16..].copy_from_slice(ids.fresh().as_bytes());
+        let access = Access::new(config.access.clone(), groups, secret);
+        let access = Arc::new(access.map_err(|_| RecordError::Access)?);
+        let topology = Arc::new(BrokerTopics { broker: broker.clone(), access: access.clone() });
         let mut all = Groups::new(config.groups.clone(), topology);
         let mut settings = Settings::default();
         let mut transactions = Transactions::new(config.transactions.clone());
@@ -201,11 +214,6 @@ impl KafkaNode {
         }
         broker.set_producer_expiry(configs::broker::producer_expiry_ms(config.node_id, &settings));
         let settings = Mutex::new(settings);
-        let mut secret = [0; 32];
-        secret[..16].copy_from_slice(ids.fresh().as_bytes());
-        secret[16..].copy_from_slice(ids.fresh().as_bytes());
-        let access = Access::new(config.access.clone(), groups, secret);
-        let access = access.map_err(|_| RecordError::Access)?;
         Ok(Self {
             broker,
             config,

@@ -108,6 +108,11 @@ impl Heartbeat {
         self.epoch == JOIN_EPOCH
     }
 
+    /// The id the member has, or is given.
+    pub(in crate::coordinator) fn id(&self) -> &str {
+        if self.member.is_empty() { &self.fresh_id } else { &self.member }
+    }
+
     fn leaves(&self) -> bool {
         matches!(self.epoch, LEAVE_EPOCH | AWAY_EPOCH)
     }
@@ -127,10 +132,7 @@ impl Draft<'_> {
             self.refresh();
             return Ok(left);
         }
-        let id = match said.member.is_empty() {
-            true => said.fresh_id.as_str(),
-            false => said.member.as_str(),
-        };
+        let id = said.id();
         let before = self.find_or_make(id, said)?;
         let after = take_in(&before, said);
         if after.subscribes_as(&before) && self.member(id).is_some() {

@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 pub use heartbeat::{Beat, Heartbeat};
 pub use member::{ClassicPart, ConsumerMember, MemberState};
+pub(super) use topics::Speaker;
 pub use topics::Topology;
 use uuid::Uuid;
 
@@ -165,6 +166,8 @@ pub(super) struct Draft<'a> {
     pub(super) topology: &'a dyn Topology,
     pub(super) pace: Pace,
     pub(super) now_ms: i64,
+    /// Whose heartbeat the step is, if it is one.
+    pub(super) speaker: Option<Speaker<'a>>,
 }
 
 impl Draft<'_> {

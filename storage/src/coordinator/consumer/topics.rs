@@ -4,6 +4,11 @@
 //! does: `t` does not match `t1`. The `regex` crate is of RE2's family: the same syntax, and time
 //! linear in the text whatever the pattern.
 //!
+//! Where not everybody may see every topic, a pattern matches what the member that sends a heartbeat
+//! may describe, as in Kafka; members with the same pattern share what it matched. Other members'
+//! patterns then keep what they had until their own heartbeat; after a restart that is what their
+//! group's members were to read.
+//!
 //! A change of any subscribed topic (made, deleted, made anew, more partitions) starts a new epoch.
 //! To see one, also over a restart, the group keeps a hash of its topics in the journal.
 
@@ -28,8 +33,17 @@ pub trait Topology: Debug + Send + Sync {
     fn name_of(&self, id: Uuid) -> Option<String>;
     /// All names.
     fn names(&self) -> Vec<String>;
-    /// Changes whenever a topic changes.
+    /// Changes whenever a topic changes, or who may see which.
     fn version(&self) -> u64;
+    /// Whether everybody may see every topic.
+    fn is_open(&self) -> bool;
+}
+
+/// Who sends a heartbeat, and which topics it may describe.
+#[derive(Clone, Copy)]
+pub struct Speaker<'a> {
+    pub member: &'a str,
+    pub sees: &'a dyn Fn(&str) -> bool,
 }
 
 /// A regular expression with the topics it matches now.
@@ -37,6 +51,8 @@ pub trait Topology: Debug + Send + Sync {
 pub struct Matched {
     regex: Regex,
     topics: BTreeSet<String>,
+    /// The version of the topology they were matched with.
+    seen: Option<u64>,
 }
 
 /// Reads a regular expression. `INVALID_REGULAR_EXPRESSION` in the words of the parser.
@@ -73,8 +89,8 @@ impl Draft<'_> {
         if self.volatile.seen == Some(version) {
             return;
         }
-        self.volatile.seen = Some(version);
-        self.match_regexes();
+        let all_seen = self.match_regexes(version);
+        self.volatile.seen = all_seen.then_some(version);
         let hash = self.hash_topics();
         if hash != self.group.epochs.topics_hash {
             self.group.epochs.topics_hash = hash;
@@ -90,21 +106,57 @@ impl Draft<'_> {
         self.volatile.seen = None;
     }
 
-    fn match_regexes(&mut self) {
+    /// Gives whether all patterns are matched with this version now.
+    fn match_regexes(&mut self, version: u64) -> bool {
         let wanted: BTreeSet<String> =
             self.group.members.values().filter_map(|member| member.regex.clone()).collect();
         self.volatile.regexes.retain(|pattern, _| wanted.contains(pattern));
-        if wanted.is_empty() {
-            return;
-        }
-        let names = self.topology.names();
+        let mut names = None;
+        let mut all_seen = true;
         for pattern in wanted {
-            let known = self.volatile.regexes.get(&pattern).map(|matched| matched.regex.clone());
+            let known = self.volatile.regexes.get(&pattern);
+            if known.is_some_and(|matched| matched.seen == Some(version)) {
+                continue;
+            }
             // What does not compile never became a subscription.
-            let Some(regex) = known.or_else(|| compile(&pattern).ok()) else { continue };
-            let topics = names.iter().filter(|name| regex.is_match(name)).cloned().collect();
-            self.volatile.regexes.insert(pattern, Matched { regex, topics });
+            let regex = known.map(|matched| matched.regex.clone());
+            let Some(regex) = regex.or_else(|| compile(&pattern).ok()) else { continue };
+            let matched = match self.sight_of(&pattern) {
+                Some(sees) => {
+                    let names = names.get_or_insert_with(|| self.topology.names());
+                    let topics = names.iter().filter(|name| regex.is_match(name) && sees(name));
+                    Matched { topics: topics.cloned().collect(), seen: Some(version), regex }
+                }
+                None if known.is_some() => {
+                    all_seen = false;
+                    continue;
+                }
+                None => {
+                    all_seen = false;
+                    Matched { topics: self.targeted(&regex), seen: None, regex }
+                }
+            };
+            self.volatile.regexes.insert(pattern, matched);
         }
+        all_seen
+    }
+
+    /// With whose eyes a pattern is matched; `None` when nobody is there who has it.
+    fn sight_of(&self, pattern: &str) -> Option<&dyn Fn(&str) -> bool> {
+        if self.topology.is_open() {
+            return Some(&|_| true);
+        }
+        let speaker = self.speaker?;
+        let speaks = self.member(speaker.member)?.regex.as_deref() == Some(pattern);
+        speaks.then_some(speaker.sees)
+    }
+
+    /// The matching topics that any member was to read.
+    fn targeted(&self, regex: &Regex) -> BTreeSet<String> {
+        let ids: BTreeSet<Uuid> =
+            self.group.members.values().flat_map(|member| member.target.keys().copied()).collect();
+        let names = ids.into_iter().filter_map(|id| self.topology.name_of(id));
+        names.filter(|name| regex.is_match(name)).collect()
     }
 
     /// FNV-1a over name, id and partitions of all subscribed topics: it is stored, so it must be

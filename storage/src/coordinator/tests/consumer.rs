@@ -51,7 +51,7 @@ impl Play {
     }
 
     fn send(&mut self, name: &str, said: &Heartbeat) -> String {
-        let decision = self.groups.consumer_heartbeat(said, self.now_ms);
+        let decision = self.groups.consumer_heartbeat(said, &|_| true, self.now_ms);
         match self.settle(decision) {
             Ok(Beat { epoch, assignment, .. }) => {
                 let told = self.told.entry(name.to_owned()).or_default();

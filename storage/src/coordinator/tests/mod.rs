@@ -89,6 +89,10 @@ impl Topology for Topics {
         };
         topics.iter().map(one).sum()
     }
+
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
 /// A consumer's subscription to topic `t`.

@@ -91,7 +91,7 @@ impl World {
         said.rebalance_timeout_ms = 20_000;
         said.topics = Some(vec!["t".into()]);
         said.owned = Some(if client.epoch.is_some() { client.owned } else { Parts::new() });
-        let decision = self.play.groups.consumer_heartbeat(&said, self.play.now_ms);
+        let decision = self.play.groups.consumer_heartbeat(&said, &|_| true, self.play.now_ms);
         match self.play.settle(decision) {
             Ok(told) => {
                 let client = &mut self.clients[at];
@@ -228,7 +228,7 @@ impl World {
         self.clients[at] = Client::default();
         if at.is_multiple_of(2) {
             let said = self.play.said(&id, -1);
-            let left = self.play.groups.consumer_heartbeat(&said, self.play.now_ms);
+            let left = self.play.groups.consumer_heartbeat(&said, &|_| true, self.play.now_ms);
             let _ = self.play.settle(left);
         } else {
             let left = self.play.groups.leave("g", &id, None, self.play.now_ms);

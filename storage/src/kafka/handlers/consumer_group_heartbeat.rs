@@ -10,6 +10,7 @@ use kafka_wire::consumer_group_heartbeat_response::{Assignment, TopicPartitions}
 use kafka_wire::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
 use super::*;
+use crate::coordinator::Groups;
 use crate::coordinator::consumer::{Beat, Heartbeat, Parts};
 
 pub(in crate::kafka) fn handle(
@@ -20,7 +21,9 @@ pub(in crate::kafka) fn handle(
     let told = check_group(call, Operation::Read, &said.group)
         .and_then(|()| may_subscribe(call, &said))
         .and_then(|()| {
-            call.node.decide(call.now_ms, |groups| groups.consumer_heartbeat(&said, call.now_ms))
+            let sees = |name: &str| check_topic(call, Operation::Describe, name).is_ok();
+            let decide = |groups: &mut Groups| groups.consumer_heartbeat(&said, &sees, call.now_ms);
+            call.node.decide(call.now_ms, decide)
         });
     let (ticket, told) = match told {
         Ok(settled) => (settled.ticket, settled.response),
@@ -37,7 +40,7 @@ pub(in crate::kafka) fn handle(
     Step::Once(ticket, response)
 }
 
-/// Whoever names a topic may describe it.
+/// Whoever names a topic may describe it. (A regular expression matches only such topics.)
 fn may_subscribe(call: &Call<'_>, said: &Heartbeat) -> Result<(), ErrorCode> {
     let mut names = said.topics.iter().flatten();
     names.try_for_each(|name| check_topic(call, Operation::Describe, name))

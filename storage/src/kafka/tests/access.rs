@@ -421,3 +421,47 @@ fn users_are_changed_one_by_one_and_never_told_apart_by_their_secrets() {
     let refused = client.ask(0, &request).results;
     assert!(refused.iter().all(|r| r.error_code == 31), "{refused:?}");
 }
+
+/// What a member with a regular expression is given, as topic names.
+fn given(client: &mut Client, member: &str, epoch: &mut i32, pattern: Option<&str>) -> String {
+    let mut request = super::groups::heartbeat(member, *epoch);
+    request.subscribed_topic_names = None;
+    request.rebalance_timeout_ms = 30_000;
+    request.topic_partitions = Some(vec![]);
+    request.subscribed_topic_regex = pattern.map(Into::into);
+    let told = client.ask(1, &request);
+    assert_eq!(told.error_code, 0, "{told:?}");
+    *epoch = told.member_epoch;
+    let Some(assignment) = told.assignment else { return "unchanged".to_owned() };
+    let ids = assignment.topic_partitions.iter().map(|topic| topic.topic_id);
+    let topic = |id: WireUuid| client.node.broker.topic_by_id(Uuid::from_bytes(*id.as_bytes()));
+    let mut names: Vec<String> = ids.filter_map(topic).map(|t| t.name.to_string()).collect();
+    names.sort();
+    names.join(" ")
+}
+
+#[test]
+fn a_pattern_matches_what_its_member_may_describe() {
+    let mut client = guarded();
+    for topic in ["a1", "b1"] {
+        client.create(topic, 1, &[]);
+    }
+    let group = ["alice", "bob"].map(|user| acl(user, ALLOW, READ, GROUP, LITERAL, "g"));
+    add(&mut client, group.to_vec());
+    add(&mut client, vec![acl("alice", ALLOW, DESCRIBE, TOPIC, PREFIXED, "a")]);
+    let (mut alices, mut bobs) = (0, 0);
+    become_user(&mut client, "alice");
+    assert_eq!(given(&mut client, "alice", &mut alices, Some(".*1")), "a1");
+    // Bob's pattern is looked at with his eyes, and takes nothing from Alice.
+    become_user(&mut client, "bob");
+    assert_eq!(given(&mut client, "bob", &mut bobs, Some("..")), "");
+    become_user(&mut client, "alice");
+    assert_eq!(given(&mut client, "alice", &mut alices, Some(".*1")), "a1");
+    // More topics and more rights are noticed by the next heartbeat.
+    become_user(&mut client, "root");
+    client.create("a21", 1, &[]);
+    become_user(&mut client, "alice");
+    assert_eq!(given(&mut client, "alice", &mut alices, Some(".*1")), "a1 a21");
+    add(&mut client, vec![acl("alice", ALLOW, DESCRIBE, TOPIC, LITERAL, "b1")]);
+    assert_eq!(given(&mut client, "alice", &mut alices, Some(".*1")), "a1 a21 b1");
+}
