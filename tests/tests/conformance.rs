@@ -23,7 +23,7 @@ fn must_fail(name: &str, alter: impl FnOnce(&mut Case), reason: &str) {
     let mut case = case(name);
     alter(&mut case);
     match run_one(&case) {
-        Outcome::Failed(why) => assert!(why.contains(reason), "{why:?} does not name {reason:?}"),
+        Outcome::Wrong(why) | Outcome::Refused(why) => assert!(why.contains(reason), "{why:?} does not name {reason:?}"),
         other => panic!("an altered case gave {other:?}"),
     }
 }

@@ -31,15 +31,15 @@ pub mod value;
 
 use std::borrow::Cow;
 
-use datafusion_common::ScalarValue;
+pub use datafusion_common::ScalarValue;
 
 pub use aggregate::{
-    AggregateCall, AggregateFunction, RowAggregate, UserAggregate, resolve_aggregate,
+    AggregateCall, AggregateFunction, AggregateInfo, RowAggregate, UserAggregate, resolve_aggregate,
 };
 pub use bind::{bind, bind_predicate, bind_with_expected_type};
 pub use compile::{Compiled, compile};
 pub use eval::EvalContext;
-pub use functions::{FunctionRef, Functions};
+pub use functions::{Function, FunctionKind, FunctionRef, Functions};
 pub use table::{TableCall, TableFunction, resolve_table_function};
 
 use crate::error::{Result, Span};

@@ -1,11 +1,13 @@
 //! `conformance DIR`: runs the case files of a directory; the last line is the score.
 //!
-//! `cargo run --release -p millstream-tests --bin conformance -- DIR [--only FILE[/CASE]] [--failures]`
+//! `cargo run --release -p millstream-tests --bin conformance -- DIR [--only FILE[/CASE]] [--failures]
+//! [--ratchet FILE] [--known FILE]`
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use millstream_tests::conformance::account::{self, Account, Ratchet};
 use millstream_tests::conformance::{case, runner};
 
 /// Runs query cases in ksqlDB's file format.
@@ -22,9 +24,12 @@ struct Args {
     /// Print groups of alike failures, the biggest first.
     #[arg(long)]
     groups: bool,
-    /// A file with a number: fail when fewer cases pass.
+    /// A file with numbers: fail when fewer cases pass, or more are wrong.
     #[arg(long)]
     ratchet: Option<PathBuf>,
+    /// The list of known failures: fail when others fail, or one of them passes.
+    #[arg(long)]
+    known: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -55,17 +60,24 @@ fn run(args: &Args) -> Result<ExitCode, String> {
         print!("{}", runner::groups(&results));
     }
     print!("{}", runner::table(&results));
-    let counts = runner::count(&results);
+    let account = Account::of(&results);
+    println!("{account}");
     let mut code = ExitCode::SUCCESS;
-    if let Some(path) = &args.ratchet {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let least: usize =
-            text.trim().parse().map_err(|_| format!("{}: no number", path.display()))?;
-        if counts.passed < least {
-            println!("the ratchet holds {least} passes");
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    if let Some(path) = &args.ratchet
+        && let Some(what) = Ratchet::parse(&read(path)?)?.broken_by(&account)
+    {
+        println!("the ratchet holds {what}");
+        code = ExitCode::FAILURE;
+    }
+    if let Some(path) = &args.known {
+        for difference in account::unlike(&account::known(&read(path)?)?, &results) {
+            println!("{difference}");
             code = ExitCode::FAILURE;
         }
     }
-    println!("{counts}");
+    println!("{}", runner::count(&results));
     Ok(code)
 }

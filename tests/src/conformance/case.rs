@@ -33,6 +33,41 @@ pub struct Case {
     pub post: Option<Json>,
 }
 
+/// Formats that a schema registry goes with, and PROTOBUF_NOSR, which comes with them: it is
+/// PROTOBUF with the schema made of the columns.
+const REGISTRY_FORMATS: [&str; 4] = ["AVRO", "JSON_SR", "PROTOBUF", "PROTOBUF_NOSR"];
+
+impl Case {
+    /// Whether the case names a registry format or a schema id: in the WITH of a statement, for a
+    /// topic, or as a default format.
+    pub fn needs_registry(&self) -> bool {
+        let is_one = |format: &str| REGISTRY_FORMATS.iter().any(|f| f.eq_ignore_ascii_case(format));
+        let topic = |t: &TopicNode| {
+            [&t.key_format, &t.value_format].into_iter().flatten().any(|f| is_one(f))
+        };
+        let default = |(name, value): &(String, String)| name.contains("format") && is_one(value);
+        self.statements.iter().any(|s| names_registry(s, &is_one))
+            || self.topics.iter().any(topic)
+            || self.properties.iter().any(default)
+    }
+}
+
+/// Looks for `FORMAT = 'AVRO'` and `SCHEMA_ID =`, with any prefix and spacing.
+fn names_registry(statement: &str, is_one: &dyn Fn(&str) -> bool) -> bool {
+    let upper = statement.to_uppercase();
+    let mut parts = upper.split('=');
+    let Some(mut before) = parts.next() else { return false };
+    for after in parts {
+        let name = before.trim_end();
+        let value = after.trim_start().strip_prefix('\'').and_then(|v| v.split('\'').next());
+        if name.ends_with("_SCHEMA_ID") || (name.ends_with("FORMAT") && value.is_some_and(is_one)) {
+            return true;
+        }
+        before = after;
+    }
+    false
+}
+
 /// A topic that exists before the first statement.
 #[derive(Clone, Debug)]
 pub struct TopicNode {
@@ -288,6 +323,28 @@ mod tests {
         assert_eq!(cases[3].properties, [("p".into(), "<2>".into())]);
         assert_eq!(cases[4].error_kind.as_deref(), Some("syntax"));
         assert!(cases[4].expects_error);
+    }
+
+    #[test]
+    fn registry_formats_are_found_where_they_are_named() {
+        for (field, want) in [
+            (r#""statements": ["CREATE STREAM A (B INT) WITH (value_format = 'Avro');"]"#, true),
+            (r#""statements": ["CREATE STREAM A WITH (KEY_SCHEMA_ID=1, format='JSON');"]"#, true),
+            (r#""statements": ["CREATE STREAM A WITH (FORMAT='PROTOBUF_NOSR');"]"#, true),
+            (r#""statements": ["S"], "topics": [{"name": "t", "keyFormat": "JSON_SR"}]"#, true),
+            (
+                r#""statements": ["S"], "properties": {"ksql.persistence.default.format.key": "AVRO"}"#,
+                true,
+            ),
+            (
+                r#""statements": ["CREATE STREAM AVRO WITH (kafka_topic='avro', format='JSON');"]"#,
+                false,
+            ),
+        ] {
+            let text = format!(r#"{{"tests": [{{"name": "a", "inputs": [], {field}}}]}}"#);
+            let cases = parse_file("f", &text, &ErrorKinds::default()).unwrap();
+            assert_eq!(cases[0].needs_registry(), want, "{field}");
+        }
     }
 
     #[test]

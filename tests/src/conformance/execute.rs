@@ -24,42 +24,72 @@ pub fn run(case: &Case) -> Outcome {
     match if case.expects_error { negative(case) } else { positive(case) } {
         Ok(None) => Outcome::Passed,
         Ok(Some(skipped)) => Outcome::Skipped(skipped),
-        Err(why) => Outcome::Failed(why),
+        Err(Failure::Wrong(why)) => Outcome::Wrong(why),
+        Err(Failure::Refused(why)) => Outcome::Refused(why),
+    }
+}
+
+/// Why a case does not pass.
+enum Failure {
+    Wrong(String),
+    Refused(String),
+}
+
+impl Failure {
+    /// A statement or query was refused: an answer without a wrong result, if the product says why.
+    fn of(refusal: &Refusal, place: &str) -> Failure {
+        match refusal {
+            Refusal::Sql(_) => Failure::Refused(format!("{place}{refusal}")),
+            Refusal::Other(_) => Failure::Wrong(format!("{place}{refusal}")),
+        }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Failure::Wrong(why)
     }
 }
 
 /// Passes when only the last statement is refused, at once or on the inputs, with the right code.
-fn negative(case: &Case) -> Result<Option<String>, String> {
+fn negative(case: &Case) -> Result<Option<String>, Failure> {
     let Some(wanted) = case.error_kind.as_deref() else {
-        return Err("no error_kinds.json says what this case must be refused with".into());
+        let why = "no error_kinds.json says what this case must be refused with";
+        return Err(Failure::Wrong(why.into()));
     };
     let mut world = World::new(case);
-    let (last, before) = case.statements.split_last().ok_or("no statements")?;
+    let (last, before) = case.statements.split_last().ok_or("no statements".to_owned())?;
     for (i, statement) in before.iter().enumerate() {
-        world.execute(statement).map_err(|e| format!("statement {}: {e}", i + 1))?;
+        let place = || format!("statement {}: ", i + 1);
+        world.execute(statement).map_err(|e| Failure::of(&e, &place()))?;
     }
     let refused = world.execute(last).and_then(|()| {
         world.declare_record_topics(case);
         run_queries(&mut world, case)
     });
     match refused {
-        Ok(_) => Err(format!("accepted instead of refused with {wanted}")),
-        Err(e) if e.kind() == Some(ErrorKind::Unsupported) => Err(e.to_string()),
+        Ok(_) => Err(Failure::Wrong(format!("accepted instead of refused with {wanted}"))),
+        Err(e) if e.kind() == Some(ErrorKind::Unsupported) => Err(Failure::of(&e, "")),
         Err(e) if e.kind().is_some_and(|kind| kind.code() == wanted) => Ok(None),
-        Err(e) => Err(format!("refused with {e}; instead of {wanted}")),
+        Err(Refusal::Sql(e)) => {
+            let why = format!("refused with {}; instead of {wanted}", Refusal::Sql(e));
+            Err(Failure::Refused(why))
+        }
+        Err(e) => Err(Failure::of(&e, "")),
     }
 }
 
-fn positive(case: &Case) -> Result<Option<String>, String> {
+fn positive(case: &Case) -> Result<Option<String>, Failure> {
     let mut world = World::new(case);
     for (i, statement) in case.statements.iter().enumerate() {
-        world.execute(statement).map_err(|e| format!("statement {}: {e}", i + 1))?;
+        let place = || format!("statement {}: ", i + 1);
+        world.execute(statement).map_err(|e| Failure::of(&e, &place()))?;
     }
     world.declare_record_topics(case);
     if world.queries.is_empty() {
-        return Err("no statement started a query".into());
+        return Err(Failure::Wrong("no statement started a query".into()));
     }
-    let reported = run_queries(&mut world, case).map_err(|e| e.to_string())?;
+    let reported = run_queries(&mut world, case).map_err(|e| Failure::of(&e, ""))?;
     // What the product reports to the processing log explains most differences.
     let explain = |difference: String| match reported.first() {
         Some(reason) => format!("{difference} (reported: {reason})"),
@@ -67,7 +97,7 @@ fn positive(case: &Case) -> Result<Option<String>, String> {
     };
     compare_outputs(&world, case).map_err(explain)?;
     match &case.post {
-        Some(node) => post::check(node, &world),
+        Some(node) => Ok(post::check(node, &world)?),
         None => Ok(None),
     }
 }

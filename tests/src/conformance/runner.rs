@@ -16,8 +16,11 @@ use super::execute;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Passed,
-    /// The first difference.
-    Failed(String),
+    /// Something came out, and it differs from what the case expects: the first difference. A case that
+    /// must be refused and is accepted is one of these.
+    Wrong(String),
+    /// It was not carried out, or refused for another reason than the one expected: the error.
+    Refused(String),
     /// All that could be checked was right; the reason says what could not.
     Skipped(String),
 }
@@ -26,7 +29,16 @@ pub enum Outcome {
 pub struct CaseResult {
     pub file: String,
     pub name: String,
+    /// Whether the case is about a format that a schema registry goes with.
+    pub registry: bool,
     pub outcome: Outcome,
+}
+
+impl CaseResult {
+    /// How `KNOWN.md` names the case.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.file, self.name)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +52,7 @@ impl Counts {
     fn add(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Passed => self.passed += 1,
-            Outcome::Failed(_) => self.failed += 1,
+            Outcome::Wrong(_) | Outcome::Refused(_) => self.failed += 1,
             Outcome::Skipped(_) => self.skipped += 1,
         }
     }
@@ -72,8 +84,12 @@ pub fn run_all(cases: &[Case]) -> Vec<CaseResult> {
                     let i = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(i) else { return };
                     let outcome = run_one(case);
-                    let result =
-                        CaseResult { file: case.file.clone(), name: case.name.clone(), outcome };
+                    let result = CaseResult {
+                        file: case.file.clone(),
+                        name: case.name.clone(),
+                        registry: case.needs_registry(),
+                        outcome,
+                    };
                     if let Ok(mut results) = results.lock() {
                         results.insert(i, result);
                     }
@@ -93,7 +109,7 @@ pub fn run_one(case: &Case) -> Outcome {
     catch_panics_quietly();
     catch_unwind(AssertUnwindSafe(|| execute::run(case))).unwrap_or_else(|_| {
         let what = PANIC.with(|p| p.borrow_mut().take()).unwrap_or_default();
-        Outcome::Failed(format!("panic: {what}"))
+        Outcome::Wrong(format!("panic: {what}"))
     })
 }
 
@@ -138,8 +154,11 @@ pub fn failures(results: &[CaseResult]) -> String {
     let mut out = String::new();
     for result in results {
         match &result.outcome {
-            Outcome::Failed(why) => {
-                out.push_str(&format!("FAIL {}/{}\n     {why}\n", result.file, result.name));
+            Outcome::Wrong(why) => {
+                out.push_str(&format!("WRONG {}/{}\n     {why}\n", result.file, result.name));
+            }
+            Outcome::Refused(why) => {
+                out.push_str(&format!("REFUSED {}/{}\n     {why}\n", result.file, result.name));
             }
             Outcome::Skipped(why) => {
                 out.push_str(&format!("SKIP {}/{}\n     {why}\n", result.file, result.name));
@@ -155,7 +174,7 @@ pub fn failures(results: &[CaseResult]) -> String {
 pub fn groups(results: &[CaseResult]) -> String {
     let mut groups: BTreeMap<String, (usize, String)> = BTreeMap::new();
     for result in results {
-        if let Outcome::Failed(why) = &result.outcome {
+        if let Outcome::Wrong(why) | Outcome::Refused(why) = &result.outcome {
             let group = groups
                 .entry(likeness(why))
                 .or_insert_with(|| (0, format!("{}/{}: {why}", result.file, result.name)));

@@ -120,7 +120,8 @@ impl World {
         for TopicNode { name, partitions, .. } in &case.topics {
             topics.declare(name, *partitions);
         }
-        World { catalog: Catalog::default(), topics, queries: Vec::new(), properties }
+        let catalog = Catalog::default().with_functions(super::functions::with_test_functions());
+        World { catalog, topics, queries: Vec::new(), properties }
     }
 
     /// A world of which nothing is known yet.

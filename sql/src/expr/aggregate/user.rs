@@ -11,7 +11,7 @@ use datafusion_common::ScalarValue;
 use super::{AggregateCall, AggregateFunction, AggregateInfo};
 use crate::error::{ErrorKind, Result, SqlError};
 use crate::expr::Expr;
-use crate::expr::functions::{About, Argument, FunctionKind, Signature};
+use crate::expr::functions::{About, Argument, FunctionKind, Param, Signature};
 use crate::types::SqlType;
 
 /// Adds up the rows of a group. Every state has the type of `initial`.
@@ -134,6 +134,11 @@ pub(super) fn resolve(info: &AggregateInfo, args: &[Expr], text: String) -> Resu
     let mut values = Vec::with_capacity(args.len());
     for (at, arg) in args.iter().enumerate() {
         let parameter = variant.signature.parameter(at, args.len()).ok_or_else(mismatch)?;
+        if parameter.param == Param::Any {
+            arg.typed()?;
+            values.push(arg.clone());
+            continue;
+        }
         let wanted = parameter.param.resolve(&bindings).ok_or_else(mismatch)?;
         values.push(crate::expr::bind::coerce(arg.clone(), &wanted)?);
     }

@@ -99,6 +99,10 @@ impl Binder<'_> {
                     lambdas.push((i, lambda, &parameter.param));
                     args.push(None);
                 }
+                Given::Value(expr) if parameter.param == Param::Any => {
+                    expr.typed()?;
+                    args.push(Some(expr));
+                }
                 Given::Value(expr) => {
                     let Some(ty) = parameter.param.resolve(&bindings) else {
                         return Err(error(

@@ -62,7 +62,7 @@ pub(crate) struct Call<'a, 'r> {
 pub(crate) type Kernel = Box<dyn Fn(&mut Call<'_, '_>) -> ArrayRef + Send + Sync>;
 
 /// A result type that the signature's language cannot say.
-pub(crate) type ReturnRule = fn(&[SqlType]) -> SqlType;
+pub type ReturnRule = fn(&[SqlType]) -> SqlType;
 
 /// One way to call a function.
 pub struct Variant {
@@ -104,7 +104,7 @@ impl Function {
     }
 
     /// Gives a variant a result type that depends on the arguments'.
-    pub(crate) fn returning(&mut self, variant: usize, rule: ReturnRule) -> &mut Self {
+    pub fn returning(&mut self, variant: usize, rule: ReturnRule) -> &mut Self {
         if let Some(v) = self.variants.get_mut(variant) {
             v.returns = Some(rule);
         }

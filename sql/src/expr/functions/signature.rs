@@ -7,6 +7,7 @@
 //! | `B I L D S Y DT TM TS` | BOOLEAN, INT, BIGINT, DOUBLE, STRING, BYTES, DATE, TIME, TIMESTAMP |
 //! | `N` | any DECIMAL; all `N` of one signature become one wide enough for each |
 //! | `num` | any number, converted to DOUBLE |
+//! | `any` | any type; stays as it is |
 //! | `T U V K R` | any type, the same wherever the letter stands |
 //! | `[p]`, `{k:v}`, `<F p, …>` | ARRAY, MAP, STRUCT |
 //! | `unit` | a bare time unit such as DAYS, handed on as STRING |
@@ -30,6 +31,7 @@ pub(crate) enum Param {
     Decimal,
     Number,
     Generic(char),
+    Any,
     Unit,
     Array(Box<Param>),
     Map(Box<Param>, Box<Param>),
@@ -215,6 +217,7 @@ fn matches(param: &Param, ty: &SqlType, implicit: bool, bindings: &mut Bindings)
     match (param, ty) {
         (Param::Type(want), _) => want == ty || (implicit && widens(ty, want)),
         (Param::Number, _) => ty.is_numeric(),
+        (Param::Any, _) => true,
         (Param::Decimal, _) => {
             let is_decimal = std::matches!(ty, SqlType::Decimal { .. });
             let is_integer = std::matches!(ty, SqlType::Int | SqlType::Bigint);
@@ -264,7 +267,7 @@ fn matches(param: &Param, ty: &SqlType, implicit: bool, bindings: &mut Bindings)
 impl Param {
     fn is_generic(&self) -> bool {
         match self {
-            Param::Generic(_) => true,
+            Param::Generic(_) | Param::Any => true,
             Param::Array(item) => item.is_generic(),
             Param::Map(k, v) => k.is_generic() || v.is_generic(),
             _ => false,
@@ -289,7 +292,7 @@ impl Param {
                     })
                     .collect::<Option<_>>()?,
             ),
-            Param::Lambda(..) => return None,
+            Param::Any | Param::Lambda(..) => return None,
         })
     }
 
@@ -314,6 +317,7 @@ impl fmt::Display for Param {
             Param::Decimal => f.write_str("DECIMAL"),
             Param::Number => f.write_str("DOUBLE"),
             Param::Generic(letter) => write!(f, "{letter}"),
+            Param::Any => f.write_str("ANY"),
             Param::Unit => f.write_str("INTERVALUNIT"),
             Param::Array(item) => write!(f, "ARRAY<{item}>"),
             Param::Map(k, v) => write!(f, "MAP<{k}, {v}>"),
@@ -416,6 +420,7 @@ impl Reader<'_> {
             "N" => Param::Decimal,
             "num" => Param::Number,
             "unit" => Param::Unit,
+            "any" => Param::Any,
             "T" | "U" | "V" | "K" | "R" => Param::Generic(word.chars().next().unwrap_or('T')),
             other => return Err(self.wrong(&format!("unknown type {other:?}"))),
         })
