@@ -27,6 +27,7 @@ fn edges(param: &Param) -> Vec<&'static str> {
         Param::Number => vec!["I", "D", "N", "-9223372036854775808"],
         Param::Generic('R') => vec!["I"],
         Param::Generic(_) => vec!["I", "NULL", "-1"],
+        Param::Any => vec!["I", "S"],
         Param::Unit => vec!["DAYS", "MILLISECOND"],
         Param::Array(item) => match item.as_ref() {
             Param::Type(SqlType::String) => vec!["ARRAY['a', NULL, S]", "SPLIT(S, '')"],
