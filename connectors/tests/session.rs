@@ -121,6 +121,21 @@ fn header_columns_are_read_and_headers_pass_through() {
 }
 
 #[test]
+fn headers_may_be_all_that_is_declared() {
+    check_once(
+        r#"
+        > CREATE STREAM t (v INT) WITH (kafka_topic='a', value_format='JSON', partitions=1);
+        > CREATE STREAM a (k STRING KEY, h BYTES HEADER('h')) WITH (kafka_topic='a', value_format='JSON');
+        in a 1 x {"v": 1} h=hi
+        in a 2 y {"v": 1}
+        pull SELECT * FROM a;
+          ["x","aGk="]
+          ["y",null]
+        "#,
+    );
+}
+
+#[test]
 fn a_table_is_counted_once_and_looked_up() {
     check(
         r#"

@@ -36,7 +36,7 @@ class Server:
     def __init__(self, kafka, http):
         self.http = "http://" + http
         self.admin = AdminClient({"bootstrap.servers": kafka})
-        self.producer = Producer({"bootstrap.servers": kafka, "linger.ms": 0})
+        self.kafka = kafka
 
     def post(self, path, body, timeout=PUSH_S):
         request = urllib.request.Request(
@@ -73,16 +73,18 @@ class Server:
             done.result()
 
     def produce(self, records, statements):
+        # A producer of its own: one from before would still know the partitions of topics that are gone.
+        producer = Producer({"bootstrap.servers": self.kafka, "linger.ms": 0})
         for record in records:
             key_type, key_format, value_format = shapes(statements, record["topic"])
             headers = [(h["KEY"], base64.b64decode(h["VALUE"]) if h["VALUE"] is not None else None)
                        for h in record.get("headers") or []]
-            self.producer.produce(
+            producer.produce(
                 record["topic"], key=encode_key(record.get("key"), key_type, key_format, record.get("window")),
                 value=encode_value(record.get("value"), value_format), timestamp=record.get("timestamp", 0),
                 headers=headers or None)
             # One after another: their order over partitions is part of a case.
-            self.producer.flush()
+            producer.flush()
 
 
 def shapes(statements, topic):

@@ -37,6 +37,8 @@ pub struct RowBuilder {
     value: Box<dyn Decoder>,
     /// Header columns by their place among the value columns.
     header_columns: Vec<(usize, HeaderColumn)>,
+    /// All value columns are headers: the decoder has nothing to say whether there is a value.
+    only_headers: bool,
     times: Vec<i64>,
     starts: Vec<i64>,
     ends: Vec<i64>,
@@ -56,8 +58,9 @@ impl RowBuilder {
         let columns: Vec<Column> =
             schema.value.iter().filter(|c| c.header.is_none()).cloned().collect();
         let header_columns = schema.value.iter().enumerate();
-        let header_columns =
+        let header_columns: Vec<_> =
             header_columns.filter_map(|(i, c)| Some((i, c.header.clone()?))).collect();
+        let only_headers = columns.is_empty() && !header_columns.is_empty();
         Ok(RowBuilder {
             schema: schema.to_arrow(),
             key_len: schema.key.len(),
@@ -65,6 +68,7 @@ impl RowBuilder {
             key: formats::decoder(&source.key_format, &schema.key)?,
             value: formats::decoder(&source.value_format, &columns)?,
             header_columns,
+            only_headers,
             times: Vec::new(),
             starts: Vec::new(),
             ends: Vec::new(),
@@ -108,7 +112,10 @@ impl RowBuilder {
             (_, _, Err(e)) => Err(e),
             (_, _, Ok(decoded)) => Ok(decoded),
         };
-        let present = result == Ok(Decoded::Row);
+        let present = match &result {
+            Ok(_) if self.only_headers => record.value.is_some(),
+            other => *other == Ok(Decoded::Row),
+        };
         if !present {
             self.tombstones += 1;
         }

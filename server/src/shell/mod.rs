@@ -6,7 +6,7 @@
 
 mod client;
 mod highlight;
-mod render;
+pub mod render;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

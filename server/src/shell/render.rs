@@ -29,7 +29,7 @@ fn items<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 }
 
 /// Rows of a finished query.
-pub(super) fn rows(columns: &[String], rows: &[Vec<String>]) -> String {
+pub fn rows(columns: &[String], rows: &[Vec<String>]) -> String {
     let names: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut out = table(&names);
     for row in rows {
@@ -39,13 +39,13 @@ pub(super) fn rows(columns: &[String], rows: &[Vec<String>]) -> String {
 }
 
 /// An error object of the server: its message already holds the place and the remedy.
-pub(super) fn error(value: &Value) -> String {
+pub fn error(value: &Value) -> String {
     let message = text(value, "message");
     if message.is_empty() { format!("{value}\n") } else { format!("{}\n", message.trim_end()) }
 }
 
 /// One entity of a `/ksql` answer.
-pub(super) fn entity(entity: &Value) -> String {
+pub fn entity(entity: &Value) -> String {
     let mut out = match text(entity, "@type") {
         "currentStatus" => format!("{}\n", text(&entity["commandStatus"], "message")),
         "streams" => relations(items(entity, "streams")),
@@ -218,13 +218,13 @@ fn variables(list: &[Value]) -> String {
 }
 
 /// The head of a push query's rows: names over columns of the widths that [`push_row`] uses.
-pub(super) fn push_head(columns: &[String], width: usize) -> String {
+pub fn push_head(columns: &[String], width: usize) -> String {
     let line = "─".repeat((width + 1) * columns.len());
     format!("{}\n{line}\n", push_row(columns, width))
 }
 
 /// One row of a push query in columns of `width`; longer values keep their full text.
-pub(super) fn push_row(values: &[String], width: usize) -> String {
+pub fn push_row(values: &[String], width: usize) -> String {
     let mut out = String::new();
     for value in values {
         out.push_str(&format!("{value:<width$} "));

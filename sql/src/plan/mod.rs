@@ -37,6 +37,7 @@ mod windows;
 pub use config::{NoTopics, PlanConfig, PlanEnv};
 pub use explain::{explain, explain_pull};
 pub use internal_topics::internal_topics;
+pub use properties::CREATE as CREATE_PROPERTIES;
 
 use crate::catalog::{Catalog, CatalogChange, Format, KeyWindow, TimestampColumn};
 use crate::error::Result;

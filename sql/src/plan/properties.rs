@@ -8,7 +8,8 @@ use crate::error::{ErrorKind, Result, Span, SqlError};
 use crate::syntax::ast::{Properties, Property};
 use crate::types::{Schema, SqlType};
 
-const CREATE: &[&str] = &[
+/// The properties of `CREATE … WITH`, in alphabetical order.
+pub const CREATE: &[&str] = &[
     "CLEANUP_POLICY",
     "FORMAT",
     "KAFKA_TOPIC",

@@ -18,7 +18,14 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut code = ExitCode::SUCCESS;
-    for page in pages() {
+    let pages = match pages() {
+        Ok(pages) => pages,
+        Err(e) => {
+            eprintln!("reference: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for page in pages {
         let path = root.join(page.path);
         if std::fs::read_to_string(&path).is_ok_and(|text| text == page.text) {
             continue;

@@ -5,6 +5,8 @@
 
 pub mod examples;
 pub mod functions;
+pub mod live;
+pub mod statements;
 
 /// A generated page: its path from the repository's root, and its text.
 pub struct Page {
@@ -13,6 +15,12 @@ pub struct Page {
 }
 
 /// Every generated page.
-pub fn pages() -> Vec<Page> {
-    vec![Page { path: "docs/functions.md", text: functions::page() }]
+///
+/// # Errors
+/// When the examples of one cannot be run.
+pub fn pages() -> Result<Vec<Page>, String> {
+    Ok(vec![
+        Page { path: "docs/functions.md", text: functions::page() },
+        Page { path: "docs/statements.md", text: statements::page()? },
+    ])
 }
