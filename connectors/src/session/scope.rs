@@ -21,6 +21,7 @@ const ACCEPTED: &[&str] = &[
     "default.production.exception.handler",
     "default.timestamp.extractor",
     "max.task.idle.ms",
+    "millstream.sql.extensions",
     "num.standby.replicas",
     "num.stream.threads",
     "processing.guarantee",

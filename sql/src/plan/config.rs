@@ -32,6 +32,10 @@ pub struct PlanConfig {
     pub key_as_selected: bool,
     /// `ksql.service.id`: part of the names of internal topics.
     pub service_id: String,
+    /// `millstream.sql.extensions`: what ksqlDB's own cases say must be refused is done: several
+    /// conditions in ON, and a table of aggregates without GROUP BY. All other extensions are syntax that
+    /// ksqlDB has no case for, and need no switch.
+    pub extensions: bool,
     /// The number a new query gets in its id, if it shall not be the catalog's own count.
     pub query_number: Option<u64>,
 }
@@ -49,6 +53,7 @@ impl Default for PlanConfig {
             sink_replicas: None,
             key_as_selected: false,
             service_id: "default_".to_owned(),
+            extensions: false,
             query_number: None,
         }
     }
@@ -85,6 +90,9 @@ impl PlanConfig {
                 self.sink_partitions = Some(parse(name, value, "a whole number")?);
             }
             "sink.replicas" => self.sink_replicas = Some(parse(name, value, "a whole number")?),
+            "millstream.sql.extensions" => {
+                self.extensions = parse(name, value, "true or false")?;
+            }
             "service.id" => self.service_id = value.to_owned(),
             _ => {}
         }

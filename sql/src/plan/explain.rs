@@ -106,10 +106,11 @@ impl Printer<'_> {
                     None => ", no grace".to_owned(),
                 };
                 format!(
-                    "{} join within {} before, {} after{grace}",
+                    "{} join within {} before, {} after{grace}{}",
                     join_kind(join.kind),
                     duration(join.before_ms),
-                    duration(join.after_ms)
+                    duration(join.after_ms),
+                    join.residual.as_ref().map_or(String::new(), |r| format!(", pairs where {r}"))
                 )
             }
             Op::StreamTableJoin { kind } => {
@@ -117,7 +118,7 @@ impl Printer<'_> {
             }
             Op::TableTableJoin { kind } => format!("{} join of tables", join_kind(*kind)),
             Op::ForeignKeyJoin { kind, foreign_key } => {
-                format!("{} join of tables by foreign key {foreign_key}", join_kind(*kind))
+                format!("{} join of tables by foreign key {}", join_kind(*kind), list(foreign_key))
             }
             Op::Sink(sink) => {
                 let to = match (&sink.topic, &sink.relation) {

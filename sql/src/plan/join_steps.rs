@@ -5,6 +5,7 @@
 //! In a chain of n joins the steps of the inner ones are called `L_…`, `L_L_…`, as ksqlDB does.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use crate::error::{Result, SqlError};
 use crate::expr::Expr;
@@ -12,6 +13,7 @@ use crate::plan::flow::{Flow, Steps};
 use crate::plan::joins::{JoinSpec, JoinType};
 use crate::plan::universe::{ColumnId, Universe};
 use crate::plan::{Op, Step, StreamStreamJoin};
+use crate::syntax::ast::JoinKind;
 use crate::types::{Column, Schema};
 
 /// Lays the steps of all joins. `sources` has one flow per source, `needed` the columns that the
@@ -28,11 +30,15 @@ pub(super) fn build(
     for spec in specs.iter().rev() {
         let mut before = after[0].clone();
         if spec.rekey_left || spec.ty == JoinType::ForeignKey {
-            before.extend(spec.left.columns());
+            before.extend(spec.left.iter().flat_map(Expr::columns));
         }
         if spec.rekey_right {
-            before.extend(spec.right.columns());
+            before.extend(spec.right.iter().flat_map(Expr::columns));
         }
+        // A further condition is checked on the joined rows.
+        let residual: Vec<ColumnId> = spec.residual.iter().flat_map(Expr::columns).collect();
+        before.extend(&residual);
+        after[0].extend(residual);
         after.insert(0, before);
     }
     let needed = after.remove(0);
@@ -105,14 +111,17 @@ fn build_one(
     universe: &Universe,
     steps: &mut Steps,
 ) -> Result<Flow> {
-    let key_column = Column::new(key_name(spec, universe), spec.left.typed()?);
+    let key_columns = key_columns(spec, universe)?;
+    let keyed_by = |exprs: &[Expr]| -> Vec<(Expr, Column)> {
+        exprs.iter().cloned().zip(key_columns.iter().cloned()).collect()
+    };
     if spec.rekey_left {
-        let key = [(spec.left.clone(), key_column.clone())];
+        let key = keyed_by(&spec.left);
         left = steps.select_key(left, &format!("{prefix}LeftSourceKeyed"), &key, true)?;
         left = drop_unneeded(left, &format!("{prefix}LeftNeeded"), needed, universe, steps)?;
     }
     if spec.rekey_right {
-        let key = [(spec.right.clone(), key_column.clone())];
+        let key = keyed_by(&spec.right);
         right = steps.select_key(right, &format!("{prefix}RightSourceKeyed"), &key, true)?;
         right = drop_unneeded(right, &format!("{prefix}RightNeeded"), needed, universe, steps)?;
     }
@@ -122,6 +131,7 @@ fn build_one(
             before_ms: within.before_ms,
             after_ms: within.after_ms,
             grace_ms: within.grace_ms,
+            residual: None,
         }),
         (JoinType::StreamStream, None) => {
             return Err(SqlError::unsupported("a join of two streams without WITHIN"));
@@ -129,11 +139,12 @@ fn build_one(
         (JoinType::StreamTable, _) => Op::StreamTableJoin { kind: spec.join.kind },
         (JoinType::TableTable, _) => Op::TableTableJoin { kind: spec.join.kind },
         (JoinType::ForeignKey, _) => {
-            Op::ForeignKeyJoin { kind: spec.join.kind, foreign_key: left.localize_key(&spec.left)? }
+            let foreign_key = spec.left.iter().map(|e| left.localize_key(e)).collect::<Result<_>>()?;
+            Op::ForeignKeyJoin { kind: spec.join.kind, foreign_key }
         }
     };
     let (l, r) = (steps.schema(&left), steps.schema(&right));
-    let key = if spec.ty == JoinType::ForeignKey { l.key.clone() } else { vec![key_column] };
+    let key = if spec.ty == JoinType::ForeignKey { l.key.clone() } else { key_columns };
     let value = l.value.iter().chain(&r.value).cloned().collect();
     let shift = key.len() + l.value.len();
     let right_keys = r.key.len();
@@ -141,19 +152,68 @@ fn build_one(
 
     let mut place: HashMap<ColumnId, usize> = left.place.clone();
     place.extend(right.place.iter().map(|(id, at)| (*id, at - right_keys + shift)));
-    if let Some(id) = spec.synthetic {
-        place.insert(id, 0);
-    }
+    let made = spec.synthetic.iter().enumerate();
+    place.extend(made.filter_map(|(at, id)| Some(((*id)?, at))));
     let (relation, window) = (steps.kind(&left), steps.window(&left));
     let name = format!("{prefix}Join");
     let inputs = vec![left.step, right.step];
+    let values = schema.key.len()..schema.len();
     let step = steps.push(Step { name, op, inputs, schema, relation, window });
-    Ok(Flow { step, place, keys: spec.keys.clone() })
+    let flow = Flow { step, place, keys: spec.keys.clone() };
+    match &spec.residual {
+        None => Ok(flow),
+        Some(residual) => {
+            let sides = [values.start..shift, shift..values.end];
+            check_pairs(spec, prefix, flow, residual, &sides, steps)
+        }
+    }
 }
 
-fn key_name(spec: &JoinSpec, universe: &Universe) -> String {
-    match spec.keys.first().and_then(|k| k.viable.first()) {
-        Some(Expr::Column { index, .. }) => universe.step_name(*index),
-        _ => "ROWKEY".to_owned(),
+/// Applies a join's further condition to its rows: INNER drops those that fail it; where one side is
+/// padded, the other side's columns become NULL, for a row has one partner at most. A join of streams,
+/// where it may have several, checks each pair itself.
+fn check_pairs(
+    spec: &JoinSpec,
+    prefix: &str,
+    flow: Flow,
+    residual: &Expr,
+    sides: &[Range<usize>; 2],
+    steps: &mut Steps,
+) -> Result<Flow> {
+    let name = format!("{prefix}JoinFilter");
+    if spec.join.kind == JoinKind::Inner {
+        return steps.filter(flow, &name, residual);
     }
+    let residual = flow.localize(residual)?;
+    if let Op::StreamStreamJoin(join) = &mut steps.0[flow.step].op {
+        join.residual = Some(residual);
+        return Ok(flow);
+    }
+    let padded = if spec.join.kind == JoinKind::Right { &sides[0] } else { &sides[1] };
+    let schema = steps.schema(&flow).clone();
+    let mut values = Vec::with_capacity(schema.value.len());
+    for (index, column) in schema.columns().enumerate().skip(schema.key.len()) {
+        let (name, ty) = (column.name.clone(), column.ty.clone());
+        let whole = Expr::Column { index, name, ty: ty.clone() };
+        values.push(if padded.contains(&index) {
+            Expr::Case { branches: vec![(residual.clone(), whole)], otherwise: None, ty }
+        } else {
+            whole
+        });
+    }
+    let op = Op::Project { key: (0..schema.key.len()).collect(), values };
+    let step = steps.after(&flow, &name, op, schema);
+    Ok(Flow { step, ..flow })
+}
+
+/// The key columns of the join's rows, named by what is selected first for them.
+fn key_columns(spec: &JoinSpec, universe: &Universe) -> Result<Vec<Column>> {
+    let columns = spec.left.iter().enumerate().map(|(at, expr)| {
+        let name = match spec.keys.get(at).and_then(|k| k.viable.first()) {
+            Some(Expr::Column { index, .. }) => universe.step_name(*index),
+            _ => "ROWKEY".to_owned(),
+        };
+        Ok(Column::new(name, expr.typed()?))
+    });
+    columns.collect()
 }

@@ -3,6 +3,10 @@
 //! Every join of the left-deep chain is read before other clauses are bound, so that they can name
 //! its result's columns; `join_steps.rs` lays the steps when it is known which columns are needed.
 //! Rules: `reference/ksqldb.md` 1.5, 1.6, 5.5.
+//!
+//! ksqlDB joins on one equality. With `millstream.sql.extensions` ON may be several conditions joined by
+//! AND: equalities between the two sides become a key of several columns (over tables: those that make
+//! up the primary key), everything else the join's *residual*, a further condition on pairs.
 
 use std::collections::HashSet;
 
@@ -33,16 +37,18 @@ pub(super) enum JoinType {
 pub(super) struct JoinSpec {
     pub join: Join,
     pub ty: JoinType,
-    /// The two sides of ON: over the sources before, and over the new one.
-    pub left: Expr,
-    pub right: Expr,
+    /// The two sides of each equality of ON: over the sources before, and over the new one.
+    pub left: Vec<Expr>,
+    pub right: Vec<Expr>,
+    /// What else must hold of a pair.
+    pub residual: Option<Expr>,
     /// Whether a side has to be keyed anew for the join.
     pub rekey_left: bool,
     pub rekey_right: bool,
     /// The result's key.
     pub keys: Vec<KeyColumn>,
-    /// The key's own column, when no column of a source stands for it.
-    pub synthetic: Option<ColumnId>,
+    /// For each key column its own column, when no column of a source stands for it.
+    pub synthetic: Vec<Option<ColumnId>>,
     /// What a Kafka deployment would key its internal topics and the result with.
     pub key_format: FormatProperties,
 }
@@ -50,10 +56,15 @@ pub(super) struct JoinSpec {
 impl JoinSpec {
     /// Columns that the join's own condition reads.
     pub(super) fn columns(&self) -> Vec<ColumnId> {
-        let mut all = self.left.columns();
-        all.extend(self.right.columns());
-        all
+        self.left.iter().chain(&self.right).chain(&self.residual).flat_map(Expr::columns).collect()
     }
+}
+
+/// What ON says.
+struct Criteria {
+    /// Of each equality: over the sources before, and over the new source.
+    pairs: Vec<(Expr, Expr)>,
+    residual: Vec<Expr>,
 }
 
 /// What is known of the left input while the chain is read.
@@ -92,15 +103,14 @@ pub(super) fn analyze(
         .joins
         .iter()
         .enumerate()
-        .map(|(i, join)| read_criterion(join, i + 1, universe))
+        .map(|(i, join)| read_criteria(join, i + 1, universe, context))
         .collect::<Result<Vec<_>>>()?;
     let mut taken = source_names(universe);
     let mut specs = Vec::with_capacity(criteria.len());
-    for (i, (join, (left_expr, right_expr))) in query.joins.iter().zip(criteria).enumerate() {
-        let spec =
-            analyze_one(join, i + 1, left_expr, right_expr, &left, universe, &mut taken, context)
-                .map_err(|e| e.at(join.span))?;
-        universe.set_join_key(spec.synthetic);
+    for (i, (join, criteria)) in query.joins.iter().zip(criteria).enumerate() {
+        let spec = analyze_one(join, i + 1, criteria, &left, universe, &mut taken, context)
+            .map_err(|e| e.at(join.span))?;
+        universe.set_join_keys(spec.synthetic.iter().flatten().copied().collect());
         left = Left {
             kind: left.kind,
             window: left.window,
@@ -121,19 +131,65 @@ fn source_names(universe: &Universe) -> HashSet<String> {
         .collect()
 }
 
-/// The two sides of ON: over the sources before, and over the new source.
-fn read_criterion(join: &Join, source: usize, universe: &Universe) -> Result<(Expr, Expr)> {
+/// The conditions of ON.
+fn read_criteria(
+    join: &Join,
+    source: usize,
+    universe: &Universe,
+    context: Context<'_>,
+) -> Result<Criteria> {
     let span = crate::syntax::span_of(&join.on);
-    let (a, b) = match &join.on {
-        Ast::BinaryOp { left, op: BinaryOperator::Eq, right } => (left, right),
-        Ast::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. } => {
-            return Err(SqlError::new(
-                ErrorKind::MultipleJoinConditions,
-                "ON combines several conditions",
-                "Join on one equality; filter by WHERE.",
-            )
-            .at(span));
+    let mut conditions = Vec::new();
+    conjuncts(&join.on, &mut conditions);
+    if let [one] = conditions.as_slice() {
+        return Ok(Criteria { pairs: vec![read_equality(one, source, universe)?], residual: vec![] });
+    }
+    if !context.config.extensions {
+        return Err(several_conditions().at(span));
+    }
+    let scope = ClauseScope { universe, visible: source + 1, clause: Clause::On };
+    let mut criteria = Criteria { pairs: vec![], residual: vec![] };
+    for condition in conditions {
+        if let Ok(pair) = read_equality(condition, source, universe) {
+            criteria.pairs.push(pair);
+        } else {
+            let bound = expr::bind_predicate(condition, &scope);
+            let at = |e: SqlError| e.at(crate::syntax::span_of(condition));
+            criteria.residual.push(bound.map_err(at)?);
         }
+    }
+    if criteria.pairs.is_empty() {
+        return Err(invalid_criterion("no condition of ON is an equality between two sources").at(span));
+    }
+    Ok(criteria)
+}
+
+/// The conditions that AND joins, in order.
+fn conjuncts<'a>(on: &'a Ast, found: &mut Vec<&'a Ast>) {
+    match on {
+        Ast::BinaryOp { left, op: BinaryOperator::And, right } => {
+            conjuncts(left, found);
+            conjuncts(right, found);
+        }
+        other => found.push(other),
+    }
+}
+
+fn several_conditions() -> SqlError {
+    SqlError::new(
+        ErrorKind::MultipleJoinConditions,
+        "ON combines several conditions",
+        "Join on one equality and filter by WHERE; or SET 'millstream.sql.extensions' = 'true', which \
+         allows conditions joined by AND.",
+    )
+}
+
+/// The two sides of an equality: over the sources before, and over the new source.
+fn read_equality(on: &Ast, source: usize, universe: &Universe) -> Result<(Expr, Expr)> {
+    let span = crate::syntax::span_of(on);
+    let (a, b) = match on {
+        Ast::BinaryOp { left, op: BinaryOperator::Eq, right } => (left, right),
+        Ast::BinaryOp { op: BinaryOperator::Or, .. } => return Err(several_conditions().at(span)),
         _ => return Err(invalid_criterion("ON is no equality").at(span)),
     };
     let scope = ClauseScope { universe, visible: source + 1, clause: Clause::On };
@@ -180,12 +236,10 @@ fn one_source(expr: &Expr, universe: &Universe) -> Option<usize> {
     }
 }
 
-#[allow(clippy::too_many_arguments)] // One join's whole surroundings; a struct would be used once.
 fn analyze_one(
     join: &Join,
     source: usize,
-    left_expr: Expr,
-    right_expr: Expr,
+    criteria: Criteria,
     left: &Left,
     universe: &Universe,
     taken: &mut HashSet<String>,
@@ -194,9 +248,13 @@ fn analyze_one(
     let right = &universe.sources[source].relation;
     let right_keys = source_keys(universe, source);
     let ty = join_type(join, left, right)?;
-    check_types(&left_expr, &right_expr, universe)?;
-    let on_left_key = is_key(&left.keys, &left_expr);
-    let on_right_key = is_key(&right_keys, &right_expr);
+    for (left, right) in &criteria.pairs {
+        check_types(left, right, universe)?;
+    }
+    let (pairs, residual) = choose_key(criteria, ty, &left.keys, &right_keys);
+    let (left_exprs, right_exprs): (Vec<Expr>, Vec<Expr>) = pairs.into_iter().unzip();
+    let on_left_key = is_key(&left.keys, &left_exprs);
+    let on_right_key = is_key(&right_keys, &right_exprs);
     let ty = check_table_key(join, source, ty, on_left_key, on_right_key, right)?;
     check_windows(left, right, on_left_key, on_right_key)?;
     if ty != JoinType::ForeignKey {
@@ -205,16 +263,25 @@ fn analyze_one(
     if ty == JoinType::ForeignKey && (left.window.is_some() || right.window.is_some()) {
         return Err(foreign_key_error("a windowed table"));
     }
-    let key_column = left_expr.typed()?;
+    check_residual(join.kind, ty, residual.as_ref())?;
+    let mut key_columns = Vec::with_capacity(left_exprs.len());
+    for expr in &left_exprs {
+        key_columns.push(Column::new("KEY", expr.typed()?));
+    }
     let (synthetic, keys) = if ty == JoinType::ForeignKey {
-        (None, left.keys.clone())
+        (vec![], left.keys.clone())
     } else {
-        result_key(join.kind, &left_expr, &right_expr, left, on_left_key, || {
-            let name = synthetic_key(taken);
-            taken.insert(name.clone());
-            let id = universe.add(&name, key_column.clone());
-            (id, universe.expr(id))
-        })
+        let mut columns = Vec::with_capacity(key_columns.len());
+        for (i, column) in key_columns.iter().enumerate() {
+            let viable_left = if on_left_key { Some(&left.keys[i]) } else { None };
+            columns.push(result_key(join.kind, &left_exprs[i], &right_exprs[i], viable_left, || {
+                let name = synthetic_key(taken);
+                taken.insert(name.clone());
+                let id = universe.add(&name, column.ty.clone());
+                (id, universe.expr(id))
+            }));
+        }
+        columns.into_iter().unzip()
     };
     let key_format = if ty == JoinType::ForeignKey {
         left.key_format
@@ -227,22 +294,79 @@ fn analyze_one(
             on_right_key,
             context.config.default_key_format,
         );
-        let columns = [Column::new("KEY", key_column)];
-        FormatProperties { kind: formats::for_internal_key(chosen.kind, &columns), ..chosen }
+        FormatProperties { kind: formats::for_internal_key(chosen.kind, &key_columns), ..chosen }
     };
     let on_key = ty == JoinType::ForeignKey;
     check_registry_windows(left, right, key_format.kind)?;
     Ok(JoinSpec {
         join: join.clone(),
         ty,
-        left: left_expr,
-        right: right_expr,
+        left: left_exprs,
+        right: right_exprs,
+        residual,
         rekey_left: !on_left_key && !on_key,
         rekey_right: !on_right_key,
         keys,
         synthetic,
         key_format,
     })
+}
+
+/// Which equalities make the join's key, in its order, and what is left as a further condition.
+///
+/// Over a table the key is its primary key, as far as equalities name it. Two streams are keyed by all
+/// equalities, in the order of a side's key if they are just that.
+fn choose_key(
+    criteria: Criteria,
+    ty: JoinType,
+    left_keys: &[KeyColumn],
+    right_keys: &[KeyColumn],
+) -> (Vec<(Expr, Expr)>, Option<Expr>) {
+    let Criteria { pairs, mut residual } = criteria;
+    let ordered = |keys: &[KeyColumn], of: &dyn Fn(&(Expr, Expr)) -> Expr| -> Option<Vec<usize>> {
+        keys.iter().map(|k| pairs.iter().position(|p| k.viable.contains(&of(p)))).collect()
+    };
+    let by_right = ordered(right_keys, &|p| p.1.clone()).filter(|found| !found.is_empty());
+    let chosen = if ty == JoinType::StreamStream {
+        let all = |found: &Vec<usize>| found.len() == pairs.len();
+        let by_left = ordered(left_keys, &|p| p.0.clone());
+        by_left.filter(all).or(by_right.filter(all)).unwrap_or_else(|| (0..pairs.len()).collect())
+    } else {
+        by_right.unwrap_or_else(|| (0..pairs.len()).collect())
+    };
+    for (i, (left, right)) in pairs.iter().enumerate() {
+        if !chosen.contains(&i) {
+            residual.push(Expr::Compare {
+                op: crate::expr::CompareOp::Equal,
+                left: Box::new(left.clone()),
+                right: Box::new(right.clone()),
+            });
+        }
+    }
+    let residual = residual.into_iter().reduce(|a, b| Expr::Logical {
+        and: true,
+        left: Box::new(a),
+        right: Box::new(b),
+    });
+    (chosen.into_iter().map(|i| pairs[i].clone()).collect(), residual)
+}
+
+/// Whether pairs that fail a further condition can be padded as the kind of join asks.
+fn check_residual(kind: JoinKind, ty: JoinType, residual: Option<&Expr>) -> Result<()> {
+    let possible = match (ty, kind) {
+        (_, JoinKind::Inner) | (JoinType::StreamStream, _) => true,
+        (_, JoinKind::Left | JoinKind::Right) => true,
+        // One key would have two rows: the left one padded, and the right one.
+        (_, JoinKind::Full) => false,
+    };
+    if possible || residual.is_none() {
+        return Ok(());
+    }
+    Err(SqlError::new(
+        ErrorKind::UnsupportedJoinType,
+        "a FULL join of tables has conditions beside its key",
+        "Use LEFT JOIN, or filter by WHERE.",
+    ))
 }
 
 fn join_type(join: &Join, left: &Left, right: &Relation) -> Result<JoinType> {
@@ -294,12 +418,11 @@ fn check_types(left: &Expr, right: &Expr, universe: &Universe) -> Result<()> {
     formats::check_no_map_in_key(&[Column::new(left, l)])
 }
 
-/// Whether `expr` is the whole key.
-fn is_key(keys: &[KeyColumn], expr: &Expr) -> bool {
-    match keys {
-        [one] => one.viable.contains(expr),
-        _ => false,
-    }
+/// Whether `exprs` are the whole key, in its order.
+fn is_key(keys: &[KeyColumn], exprs: &[Expr]) -> bool {
+    !keys.is_empty()
+        && keys.len() == exprs.len()
+        && keys.iter().zip(exprs).all(|(key, expr)| key.viable.contains(expr))
 }
 
 /// A table must be joined by its whole primary key; two tables may be joined by a foreign key.
@@ -319,7 +442,14 @@ fn check_table_key(
         return Err(SqlError::new(
             ErrorKind::JoinNotOnTableKey,
             format!("the table {} is not joined by its primary key", right.name),
-            format!("Its primary key is {}; a join is on a single column.", key.join(", ")),
+            match key.as_slice() {
+                [_, _, ..] => format!(
+                    "Its primary key is {}: SET 'millstream.sql.extensions' = 'true' and join on all \
+                     of these columns.",
+                    key.join(", ")
+                ),
+                _ => format!("Its primary key is {}.", key.join(", ")),
+            },
         ));
     }
     if ty == JoinType::StreamTable || on_left_key {
@@ -402,21 +532,21 @@ fn check_partitions(universe: &Universe, source: usize, context: Context<'_>) ->
     ))
 }
 
+/// One column of the result's key; `on_left` is the left's key column, if the join is on its key.
 fn result_key(
     kind: JoinKind,
     left_expr: &Expr,
     right_expr: &Expr,
-    left: &Left,
-    on_left_key: bool,
+    on_left: Option<&KeyColumn>,
     synthesize: impl FnOnce() -> (ColumnId, Expr),
-) -> (Option<ColumnId>, Vec<KeyColumn>) {
+) -> (Option<ColumnId>, KeyColumn) {
     let is_column = |e: &Expr| matches!(e, Expr::Column { .. });
     let mut viable = Vec::new();
     if kind != JoinKind::Full {
-        if on_left_key {
-            viable.extend(left.keys.iter().flat_map(|k| k.viable.iter().cloned()));
-        } else if is_column(left_expr) {
-            viable.push(left_expr.clone());
+        match on_left {
+            Some(key) => viable.extend(key.viable.iter().cloned()),
+            None if is_column(left_expr) => viable.push(left_expr.clone()),
+            None => {}
         }
         if is_column(right_expr) {
             viable.push(right_expr.clone());
@@ -428,7 +558,7 @@ fn result_key(
         synthetic = Some(id);
         viable.push(expr);
     }
-    (synthetic, vec![KeyColumn { viable }])
+    (synthetic, KeyColumn { viable })
 }
 
 /// `reference/ksqldb.md` 5.5 no. 33.

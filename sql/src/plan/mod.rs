@@ -157,7 +157,7 @@ pub enum Op {
     /// key, then left values, then right values.
     ForeignKeyJoin {
         kind: JoinKind,
-        foreign_key: Expr,
+        foreign_key: Vec<Expr>,
     },
     Sink(Sink),
 }
@@ -215,13 +215,16 @@ pub struct AggregateWindow {
 }
 
 /// Both inputs streams with equal key columns; yields the key, left values, right values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StreamStreamJoin {
     pub kind: JoinKind,
     pub before_ms: i64,
     pub after_ms: i64,
     /// `None`: no GRACE clause; padded rows are emitted at once (`reference/ksqldb.md` 5.5 no. 29).
     pub grace_ms: Option<i64>,
+    /// What else must hold of a pair, over this step's columns: only where a side is padded, for an
+    /// inner join has a filter behind it.
+    pub residual: Option<Expr>,
 }
 
 /// Where results go.

@@ -52,7 +52,7 @@ pub(super) fn items(
                     let (name, ty) = (key_name(expr, &[], names), expr.typed()?);
                     items.push(Item { name, expr: expr.clone(), ty, span: *span });
                 }
-                if let Some(key) = universe.join_key_id() {
+                for key in universe.join_key_ids() {
                     items.push(column(universe, key, *span)?);
                 }
                 for source in 0..universe.sources.len() {

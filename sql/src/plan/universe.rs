@@ -94,8 +94,8 @@ pub(super) struct Universe {
     /// What expressions may call.
     pub functions: Arc<Functions>,
     columns: RefCell<Vec<UniverseColumn>>,
-    /// The synthetic key of the join made last, if it has one.
-    join_key: Cell<Option<ColumnId>>,
+    /// The synthetic key columns of the join made last.
+    join_keys: RefCell<Vec<ColumnId>>,
     aggregates: RefCell<Vec<(ColumnId, AggregateCall)>>,
     table_calls: RefCell<Vec<(ColumnId, TableCall)>>,
     /// Numbers of WINDOWSTART and WINDOWEND, when the query has a window.
@@ -128,7 +128,7 @@ impl Universe {
             sources: entries,
             functions: functions.clone(),
             columns: RefCell::new(columns),
-            join_key: Cell::new(None),
+            join_keys: RefCell::default(),
             aggregates: RefCell::default(),
             table_calls: RefCell::default(),
             bounds: Cell::new(None),
@@ -159,14 +159,14 @@ impl Universe {
         columns.len() - 1
     }
 
-    /// The synthetic key of the join made last, if it has one.
-    pub(super) fn join_key_id(&self) -> Option<ColumnId> {
-        self.join_key.get()
+    /// The synthetic key columns of the join made last.
+    pub(super) fn join_key_ids(&self) -> Vec<ColumnId> {
+        self.join_keys.borrow().clone()
     }
 
-    /// Declares the key of the join made last: a column of its own, or none.
-    pub(super) fn set_join_key(&self, key: Option<ColumnId>) {
-        self.join_key.set(key);
+    /// Declares which key columns of the join made last are columns of its own.
+    pub(super) fn set_join_keys(&self, keys: Vec<ColumnId>) {
+        *self.join_keys.borrow_mut() = keys;
     }
 
     /// Makes WINDOWSTART and WINDOWEND nameable in the SELECT list.
@@ -315,9 +315,8 @@ impl Universe {
                 None => Err(self.unknown_column(name, std::slice::from_ref(source))),
             };
         }
-        if let Some(id) = self.join_key.get()
-            && self.column(id).name == name
-        {
+        let made = self.join_keys.borrow().iter().copied().find(|id| self.column(*id).name == name);
+        if let Some(id) = made {
             return Ok(self.expr(id));
         }
         let sources = &self.sources[..visible];

@@ -9,7 +9,7 @@
 //! - a right row that is new, changed or deleted: the result of every left row with its key, in the
 //!   order of the left keys. INNER a deleted right row deletes the results, LEFT it pads them.
 //!
-//! A foreign key that is NULL or fails matches nothing: INNER such a row has no result, LEFT a padded
+//! A foreign key that is NULL (in any of its columns) or fails matches nothing: INNER such a row has no result, LEFT a padded
 //! one. The time is the later one of the changed row and its partner.
 //!
 //! State:
@@ -70,13 +70,13 @@ type References<'a> = HashMap<&'a [u8], BTreeSet<&'a [u8]>>;
 impl ForeignKeyJoin {
     pub(crate) fn new(
         kind: JoinKind,
-        foreign_key: &Expr,
+        foreign_key: &[Expr],
         [step, left, right]: [&Step; 3],
         state: StateStore,
     ) -> Result<Self> {
         Ok(ForeignKeyJoin {
             kind,
-            foreign_key: Exprs::new([foreign_key], &left.schema)?,
+            foreign_key: Exprs::new(foreign_key, &left.schema)?,
             left: left.schema.to_arrow(),
             rows: JoinRows::new(step, left, right, left)?,
             right_keys: JoinKeys::new(&right.schema, false)?,

@@ -4,13 +4,13 @@
 //! only where its parts are: among this epoch's rows, or in state. [`JoinRows`] then gathers the
 //! columns at once; what comes from state is decoded once however many results it is in.
 
-use arrow::array::{ArrayRef, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use millstream_sql::plan::Step;
+use millstream_sql::plan::{Op, Step};
 use millstream_sql::syntax::ast::JoinKind;
 use millstream_sql::types::Schema;
 
@@ -156,9 +156,13 @@ pub(crate) fn consolidated(changes: Vec<Change<'_>>) -> Vec<Change<'_>> {
 
 /// Join keys as bytes: `key column as arrow-row ‖ [window start ‖ window end]`, order-preserving and
 /// without one key being the beginning of another.
+///
+/// A key that is NULL joins nothing: of a key of several columns, when any of them is.
 pub(crate) struct JoinKeys {
     codec: RowCodec,
     windowed: bool,
+    /// The key only identifies rows, as a foreign-key join's left one does: NULL only as a whole.
+    identifies: bool,
 }
 
 /// Start and end of a key's window, if keys have one.
@@ -187,7 +191,7 @@ impl KeyBytes {
 
 impl JoinKeys {
     pub(crate) fn new(schema: &Schema, windowed: bool) -> Result<Self> {
-        Ok(JoinKeys { codec: RowCodec::new(&schema.key)?, windowed })
+        Ok(JoinKeys { codec: RowCodec::new(&schema.key)?, windowed, identifies: false })
     }
 
     pub(crate) fn encode(&self, rows: &Rows) -> Result<KeyBytes> {
@@ -201,7 +205,9 @@ impl JoinKeys {
         len: usize,
     ) -> Result<KeyBytes> {
         let encoded = self.codec.encode(columns, len)?;
-        let nulls = (0..len).map(|row| all_null(columns, row)).collect();
+        let any_null = |row: usize| columns.iter().any(|c| c.is_null(row));
+        let null = |row| if self.identifies { all_null(columns, row) } else { any_null(row) };
+        let nulls = (0..len).map(null).collect();
         let whole = windows.filter(|_| self.windowed).map(|w| {
             (0..len)
                 .map(|i| [encoded.row(i), &ordered(w.starts[i]), &ordered(w.ends[i])].concat())
@@ -252,7 +258,10 @@ impl JoinRows {
         Ok(JoinRows {
             schema: step.schema.to_arrow(),
             key_len: step.schema.key.len(),
-            keys: JoinKeys::new(&keyed.schema, step.window.is_some())?,
+            keys: JoinKeys {
+                identifies: matches!(step.op, Op::ForeignKeyJoin { .. }),
+                ..JoinKeys::new(&keyed.schema, step.window.is_some())?
+            },
             values: [RowCodec::of_types(l.clone())?, RowCodec::of_types(r.clone())?],
             types: [l, r],
         })

@@ -7,7 +7,8 @@
 //! a partner: no GRACE: at once, and perhaps the match later (no. 29). GRACE: once stream time has
 //! passed the record's reach and grace, in the order of times, triggered by the record that moved stream
 //! time; at once if stream time has passed the reach already. Records with a NULL key or value are
-//! ignored, and do not move stream time.
+//! ignored, and do not move stream time. With a residual (only where a side is padded) a pair counts as
+//! a match only if that condition is TRUE for it.
 //!
 //! Records are kept for `before + after + grace` (no GRACE: 24 hours) of their own side's time; what
 //! is older is not seen any more.
@@ -27,6 +28,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millstream_sql::expr::{Compiled, RowErrors, compile};
 use millstream_sql::plan::{self, Step};
 use millstream_sql::syntax::ast::JoinKind;
 
@@ -52,6 +54,7 @@ pub(crate) struct StreamStreamJoin {
     reach: [Reach; 2],
     padded: [bool; 2],
     grace: Option<Millis>,
+    residual: Option<Compiled>,
     retention: Millis,
     window: Window,
     state: StateStore,
@@ -109,6 +112,10 @@ impl StreamStreamJoin {
             },
             padded: Side::BOTH.map(|side| is_padded(plan.kind, side)),
             grace: plan.grace_ms,
+            residual: match &plan.residual {
+                Some(residual) => Some(compile(residual, &step.schema)?),
+                None => None,
+            },
             retention,
             window: Window::open(retention, cache, &state)?,
             state,
@@ -294,7 +301,7 @@ impl<'a> Work<'a> {
 }
 
 impl Operator for StreamStreamJoin {
-    fn step(&mut self, inputs: &[&[Rows]], _ctx: &mut Ctx<'_>) -> Result<Vec<Rows>> {
+    fn step(&mut self, inputs: &[&[Rows]], ctx: &mut Ctx<'_>) -> Result<Vec<Rows>> {
         let inputs = gather(inputs)?;
         let keys = self.rows.encode_keys(&inputs)?;
         let mut order = Order { rows: Vec::new(), slots: Slots::default() };
@@ -321,7 +328,7 @@ impl Operator for StreamStreamJoin {
             };
             let (time, bytes) = (rows.times[row], values.row(row));
             let own = Version { time, bytes, row: Some(row as u32) };
-            self.on_record(side, (slot, order.slots.keys[slot]), own, row, &mut work);
+            self.on_record(side, (slot, order.slots.keys[slot]), own, &inputs, &mut work, ctx)?;
         }
         self.let_go(&mut work.clock);
         self.put_clock(&work.clock);
@@ -340,9 +347,11 @@ impl StreamStreamJoin {
         side: Side,
         (slot, key): (usize, &'a [u8]),
         own: Version<'a>,
-        row: usize,
+        inputs: &Inputs,
         work: &mut Work<'a>,
-    ) {
+        ctx: &mut Ctx<'_>,
+    ) -> Result<()> {
+        let row = own.row.map_or(0, |row| row as usize);
         let result = |time, now| {
             let key = KeyAt::Row(side, row);
             Change { slot, key, time, trigger: (side, row), now, before: None }
@@ -351,7 +360,8 @@ impl StreamStreamJoin {
         if own.time == work.clock.stream_time {
             self.pad_closed((side, row), work);
         }
-        let matched = self.match_others(side, (slot, key), own, work, &result);
+        let others = self.partners(side, slot, own, inputs, work, ctx)?;
+        let matched = self.match_others(side, (slot, key), own, &others, work, &result);
         let number = work.clock.next_number;
         work.clock.next_number += 1;
         let mut waits = false;
@@ -375,25 +385,65 @@ impl StreamStreamJoin {
             let at = mine.partition_point(|e| e.version.time <= own.time);
             mine.insert(at, Entry { version: own, number, waiting: waits });
         }
+        Ok(())
     }
 
-    /// Emits a record with all of the other side that are in its reach; false when there are none.
+    /// The places, among the other side's entries, of those that are in the record's reach and for which
+    /// the residual holds.
+    fn partners<'a>(
+        &self,
+        side: Side,
+        slot: usize,
+        own: Version<'a>,
+        inputs: &Inputs,
+        work: &Work<'a>,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<Vec<usize>> {
+        let (reach, theirs) = (self.reach[side as usize], side.other());
+        let from = own.time.saturating_sub(reach.back).max(self.first_seen(&work.clock, theirs));
+        let to = own.time.saturating_add(reach.ahead);
+        let others = &work.entries[slot][theirs as usize];
+        let first = others.partition_point(|e| e.version.time < from);
+        let end = others.partition_point(|e| e.version.time <= to).max(first);
+        let Some(residual) = self.residual.as_ref().filter(|_| first < end) else {
+            return Ok((first..end).collect());
+        };
+        let row = own.row.map_or(0, |row| row as usize);
+        let pairs: Vec<Change<'_>> = others[first..end]
+            .iter()
+            .map(|other| Change {
+                slot,
+                key: KeyAt::Row(side, row),
+                time: own.time,
+                trigger: (side, row),
+                now: pair(side, own, Some(other.version)),
+                before: None,
+            })
+            .collect();
+        let mut found = Vec::new();
+        for rows in self.rows.stream(inputs, &pairs)? {
+            let mut errors = RowErrors::default();
+            let holds = residual.filter(&rows.columns, &ctx.eval(), &mut errors);
+            ctx.report(errors, &rows.triggers);
+            found.extend(holds.set_indices().map(|i| first + i));
+        }
+        Ok(found)
+    }
+
+    /// Emits a record with its partners; false when there are none.
     fn match_others<'a>(
         &mut self,
         side: Side,
         (slot, key): (usize, &[u8]),
         own: Version<'a>,
+        partners: &[usize],
         work: &mut Work<'a>,
         result: &dyn Fn(Millis, Joined<'a>) -> Change<'a>,
     ) -> bool {
-        let (reach, theirs) = (self.reach[side as usize], side.other());
-        let from = own.time.saturating_sub(reach.back).max(self.first_seen(&work.clock, theirs));
-        let to = own.time.saturating_add(reach.ahead);
+        let theirs = side.other();
         let others = &mut work.entries[slot][theirs as usize];
-        let first = others.partition_point(|e| e.version.time < from);
-        let mut matched = false;
-        for other in others[first..].iter_mut().take_while(|e| e.version.time <= to) {
-            matched = true;
+        for &at in partners {
+            let other = &mut others[at];
             let Version { time, bytes, .. } = other.version;
             work.results.push(result(own.time.max(time), pair(side, own, Some(other.version))));
             if std::mem::take(&mut other.waiting) {
@@ -403,7 +453,7 @@ impl StreamStreamJoin {
                 work.waiting.remove(&padding);
             }
         }
-        matched
+        !partners.is_empty()
     }
 
     /// Emits what waits and is closed now, in the order of times.
