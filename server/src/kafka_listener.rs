@@ -23,7 +23,6 @@ use millstream_storage::Broker;
 use millstream_storage::kafka::{Ids, KafkaConfig, KafkaNode, Listener, Session};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,7 +31,7 @@ use connection::Connection;
 pub use wake::WakeHub;
 
 use crate::clock::now_ms;
-use crate::tls::Stream;
+use crate::tls::{Stream, TlsServer};
 
 /// How often groups are told that time passes.
 const TICK: Duration = Duration::from_secs(1);
@@ -80,7 +79,7 @@ pub struct Door {
     pub listener: TcpListener,
     /// `None`: at the node's own advertised address, without SASL.
     pub at: Option<Arc<Listener>>,
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<TlsServer>,
 }
 
 impl Door {

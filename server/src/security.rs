@@ -14,11 +14,10 @@ use millstream_storage::Broker;
 use millstream_storage::kafka::{KafkaNode, Listener};
 use millstream_storage::security::scram::{Credential, ScramMechanism};
 use millstream_storage::security::{AccessConfig, SaslMechanism};
-use tokio_rustls::TlsAcceptor;
 
 use crate::cli::{ClientAuth, Secret, SecurityArgs};
 use crate::listeners::{Advertised, ListenerSpec, Protocol};
-use crate::tls;
+use crate::tls::TlsServer;
 
 /// The user whose password [`SecurityArgs::admin_password`] is.
 const ADMIN: &str = "admin";
@@ -35,16 +34,7 @@ pub struct Security {
     mechanisms: Vec<SaslMechanism>,
     users: Vec<(String, Secret)>,
     pub access: AccessConfig,
-    tls: Option<Tls>,
-}
-
-#[derive(Clone)]
-struct Tls(TlsAcceptor);
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TLS")
-    }
+    tls: Option<TlsServer>,
 }
 
 impl Security {
@@ -76,7 +66,7 @@ impl Security {
         }
         let needs_tls =
             args.http_tls || args.kafka_listener.iter().any(|listener| listener.protocol.has_tls());
-        let tls = needs_tls.then(|| tls::acceptor(&args.tls)).transpose()?.map(Tls);
+        let tls = needs_tls.then(|| TlsServer::new(&args.tls)).transpose()?;
         let mechanisms = mechanisms(&args.sasl_mechanisms)?;
         let mut users = match &args.sasl_user_file {
             Some(file) => read_users(file)?,
@@ -125,13 +115,13 @@ impl Security {
     }
 
     /// TLS for SQL over HTTP, if it is wanted.
-    pub fn http_tls(&self) -> Option<TlsAcceptor> {
-        self.tls.as_ref().filter(|_| self.args.http_tls).map(|tls| tls.0.clone())
+    pub fn http_tls(&self) -> Option<TlsServer> {
+        self.tls.as_ref().filter(|_| self.args.http_tls).cloned()
     }
 
     /// TLS for a listener, if its protocol has it.
-    pub fn tls_of(&self, protocol: Protocol) -> Option<TlsAcceptor> {
-        self.tls.as_ref().filter(|_| protocol.has_tls()).map(|tls| tls.0.clone())
+    pub fn tls_of(&self, protocol: Protocol) -> Option<TlsServer> {
+        self.tls.as_ref().filter(|_| protocol.has_tls()).cloned()
     }
 
     /// How a listener presents itself, bound to `port`.

@@ -5,6 +5,7 @@
 //! there is no state in which a listener is meant to be encrypted and is not.
 
 mod name;
+mod server;
 
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -22,6 +23,8 @@ use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+pub use server::TlsServer;
 
 use crate::cli::{ClientAuth, TlsArgs};
 
@@ -52,7 +55,7 @@ fn roots(path: &Path) -> io::Result<RootCertStore> {
 ///
 /// # Errors
 /// When a file is missing or does not hold what it should.
-pub fn acceptor(args: &TlsArgs) -> io::Result<TlsAcceptor> {
+fn acceptor(args: &TlsArgs) -> io::Result<TlsAcceptor> {
     let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else {
         return Err(io::Error::other(
             "a listener with TLS needs --tls-cert FILE and --tls-key FILE, both in PEM",

@@ -81,6 +81,19 @@ if MILLSTREAM_USER=alice MILLSTREAM_PASSWORD=wrong "$server" topics list >"$dir/
     echo "a wrong password lists topics" && exit 1
 fi
 
+echo "-- a renewed certificate, without a restart"
+serial() {
+    openssl s_client -connect "localhost:$((port + 2))" -CAfile "$dir/ca.pem" -verify_return_error </dev/null 2>/dev/null |
+        openssl x509 -noout -serial
+}
+before=$(serial)
+echo "not a certificate" >"$dir/server.pem"
+sleep 3
+[ "$(serial)" = "$before" ] || { echo "files that cannot be used took the certificate away"; exit 1; }
+certificate server "/O=Example/CN=localhost" "subjectAltName=DNS:localhost,IP:127.0.0.1"
+sleep 3
+[ "$(serial)" != "$before" ] || { echo "the renewed certificate is not used"; exit 1; }
+
 if grep -qE 'root-secret|wonder-land|builder' "$dir/log"; then
     echo "a password is in the server's log" && exit 1
 fi

@@ -33,10 +33,10 @@ use millstream_connectors::session::{Cancel, Node};
 use millstream_storage::kafka::KafkaNode;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::tls::TlsServer;
 
 pub(crate) use error::ApiError;
 
@@ -58,7 +58,7 @@ pub struct App {
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, app: Arc<App>) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, tls: Option<TlsServer>, app: Arc<App>) -> std::io::Result<()> {
     let address = listener.local_addr()?;
     let shutdown = app.shutdown.clone();
     serve::serve(listener, tls, router(app, address), shutdown).await

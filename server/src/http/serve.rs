@@ -19,10 +19,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::tls::Stream;
+use crate::tls::{Stream, TlsServer};
 
 /// HTTP connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1_000;
@@ -37,7 +36,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 /// Serves until `shutdown`, and then until the open requests are answered.
 pub(super) async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<TlsServer>,
     router: Router,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
@@ -87,14 +86,16 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn opened(socket: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<Stream> {
+async fn opened(socket: TcpStream, tls: Option<TlsServer>) -> io::Result<Stream> {
     let _ = socket.set_nodelay(true);
     match tls {
         None => Ok(Stream::Plain(socket)),
         Some(tls) => {
             let hello = timeout(PATIENCE, tls.accept(socket)).await;
             let hello = hello.map_err(|_| io::Error::other("no TLS handshake in time"))?;
-            Ok(Stream::Tls(Box::new(hello.map_err(|e| io::Error::other(format!("TLS handshake: {e}")))?)))
+            Ok(Stream::Tls(Box::new(
+                hello.map_err(|e| io::Error::other(format!("TLS handshake: {e}")))?,
+            )))
         }
     }
 }
