@@ -16,7 +16,8 @@ use arrow::datatypes::{
     TimestampMillisecondType, i256,
 };
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD as BASE64};
 
 use super::decimal::{self, DecimalColumn, Rounding};
 use super::{Fail, FailedRows, Input, Node, NodeRef, Run, Value, null_out};
@@ -216,7 +217,7 @@ fn from_string(array: &StringViewArray, to: &SqlType) -> (ArrayRef, Errors) {
         SqlType::Bytes => {
             let mut values: Vec<Option<Vec<u8>>> = Vec::with_capacity(array.len());
             for (i, text) in array.iter().enumerate() {
-                let value = text.map(|t| BASE64.decode(t));
+                let value = text.map(|t| JAVA_BASE64.decode(t));
                 if let Some(Err(_)) = value {
                     errors.push((i, "the text is no base64".into()));
                 }
@@ -333,6 +334,14 @@ fn cast_struct(
     let out = StructArray::new(fields, columns, array.nulls().cloned());
     (drop_failed(Arc::new(out), &errors), errors)
 }
+
+/// Reads base64 as `java.util.Base64` does: padding may be left out, odd bits at the end do not matter.
+pub(crate) const JAVA_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// The text of one element as Java's `toString` gives it; `null` for NULL.
 pub(crate) fn text(array: &dyn Array, at: usize) -> String {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use arrow::array::{Array, AsArray, Int32Array};
 use arrow::compute::take;
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{DataType, Int32Type};
 use arrow::row::Rows;
 
 use super::picks::{Picks, encode, items, list_range};
@@ -361,6 +361,19 @@ fn join() -> Kernel {
                 Some(d) if d.is_null(row) => "",
                 Some(d) => d.array.as_string_view().value(d.at(row)),
             };
+            let plain = matches!(
+                values.data_type(),
+                DataType::Boolean
+                    | DataType::Int32
+                    | DataType::Int64
+                    | DataType::Float64
+                    | DataType::Utf8View
+                    | DataType::Decimal128(..)
+                    | DataType::Decimal256(..)
+            );
+            if !plain && range.clone().any(|i| values.is_valid(i)) {
+                return Err("ARRAY_JOIN takes elements of simple types only".into());
+            }
             let texts: Vec<String> = range.map(|i| cast::text(values, i)).collect();
             some(texts.join(delimiter))
         })

@@ -116,7 +116,7 @@ fn decode(text: &str, encoding: &str) -> Outcome<Vec<u8>> {
     match encoding.to_ascii_lowercase().as_str() {
         "utf8" => some(text.as_bytes().to_vec()),
         "ascii" => some(text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect()),
-        "base64" => match BASE64.decode(text) {
+        "base64" => match crate::expr::eval::cast::JAVA_BASE64.decode(text) {
             Ok(bytes) => some(bytes),
             Err(_) => Err("the text is no base64".into()),
         },

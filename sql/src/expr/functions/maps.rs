@@ -64,7 +64,7 @@ fn as_map() -> Kernel {
             key_picks.row(ranges.map(|(ks, vs)| {
                 let mut entries: Vec<(usize, usize)> = vec![];
                 let mut chosen: Vec<(usize, usize)> = vec![];
-                for (n, k) in ks.filter(|k| texts.is_valid(*k)).enumerate() {
+                for (n, k) in ks.enumerate().filter(|(_, k)| texts.is_valid(*k)) {
                     let value = if n < vs.len() { (0, vs.start + n) } else { (1, 0) };
                     match entries.iter().position(|(_, e)| texts.value(*e) == texts.value(k)) {
                         Some(at) => chosen[at] = value,

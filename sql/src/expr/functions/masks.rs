@@ -1,6 +1,9 @@
 //! MASK and its kin: characters replaced by marks for their class.
 
+use std::sync::LazyLock;
+
 use super::Library;
+use super::text::utf16_len;
 use super::typed::{I, Opt, S, f1, f2, f5, f6, some};
 use crate::expr::eval::Outcome;
 
@@ -24,14 +27,9 @@ impl Marks {
         some(Marks(out))
     }
 
-    fn mask(&self, c: char) -> char {
-        let class = match c {
-            c if c.is_uppercase() => 0,
-            c if c.is_lowercase() => 1,
-            c if c.is_numeric() => 2,
-            _ => 3,
-        };
-        self.0[class].unwrap_or(c)
+    /// The mask of a UTF-16 unit; `None` leaves it. Halves of a pair are of the last class.
+    fn mask(&self, unit: u16) -> Option<char> {
+        self.0[char::from_u32(u32::from(unit)).map_or(3, class)]
     }
 }
 
@@ -47,22 +45,39 @@ enum Which {
 fn mask(text: &str, which: Which, n: i32, marks: Outcome<Marks>) -> Outcome<String> {
     let Some(marks) = marks? else { return Ok(None) };
     let n = usize::try_from(n).map_err(|_| "the number of characters is negative")?;
-    let len = text.chars().count();
-    some(
-        text.chars()
-            .enumerate()
-            .map(|(i, c)| {
-                let masked = match which {
-                    Which::All => true,
-                    Which::KeepLeft => i >= n,
-                    Which::KeepRight => i + n < len,
-                    Which::Left => i < n,
-                    Which::Right => i + n >= len,
-                };
-                if masked { marks.mask(c) } else { c }
-            })
-            .collect(),
-    )
+    let len = utf16_len(text);
+    let units: Vec<u16> = text
+        .encode_utf16()
+        .enumerate()
+        .flat_map(|(i, unit)| {
+            let masked = match which {
+                Which::All => true,
+                Which::KeepLeft => i >= n,
+                Which::KeepRight => i + n < len,
+                Which::Left => i < n,
+                Which::Right => i + n >= len,
+            };
+            let mark = if masked { marks.mask(unit) } else { None };
+            let mut buffer = [unit, 0];
+            let len = mark.map_or(1, |mark| mark.encode_utf16(&mut buffer).len());
+            buffer.into_iter().take(len)
+        })
+        .collect();
+    some(String::from_utf16_lossy(&units))
+}
+
+/// Which mask a character gets, by its general category: Lu, Ll, Nd, all else.
+fn class(c: char) -> usize {
+    static CLASSES: LazyLock<regex::RegexSet> = LazyLock::new(|| {
+        regex::RegexSet::new([r"^\p{Lu}$", r"^\p{Ll}$", r"^\p{Nd}$"]).expect("patterns")
+    });
+    match c {
+        'A'..='Z' => 0,
+        'a'..='z' => 1,
+        '0'..='9' => 2,
+        c if c.is_ascii() => 3,
+        c => CLASSES.matches(c.encode_utf8(&mut [0; 4])).iter().next().unwrap_or(3),
+    }
 }
 
 pub(super) fn add(lib: &mut Library) {

@@ -16,7 +16,12 @@ use crate::expr::eval::{Outcome, Value};
 use crate::types::SqlType;
 
 fn real(f: fn(f64) -> f64) -> Kernel {
-    f1::<D, D>(move |x| some(f(x)))
+    f1::<D, D>(move |x| some(one_nan(f(x))))
+}
+
+/// Java has one NaN, which is greater than any number; processors make negative ones too.
+fn one_nan(x: f64) -> f64 {
+    if x.is_nan() { f64::NAN } else { x }
 }
 
 pub(super) fn add(lib: &mut Library) {
@@ -166,7 +171,7 @@ pub(super) fn add(lib: &mut Library) {
     lib.add(
         "POWER",
         "The first value to the power of the second.",
-        [("num, num -> D", f2::<D, D, D>(|x, y| some(x.powf(y))))],
+        [("num, num -> D", f2::<D, D, D>(|x, y| some(one_nan(x.powf(y)))))],
     )
     .arg("base", "The number.")
     .arg("exponent", "The power.")
@@ -240,7 +245,7 @@ fn rounding(lib: &mut Library) {
         [
             ("I -> L", f1::<I, L>(|x| some(i64::from(x)))),
             ("L -> L", f1::<L, L>(some)),
-            ("D -> L", f1::<D, L>(|x| some((x + 0.5).floor() as i64))),
+            ("D -> L", f1::<D, L>(|x| some(round(x)))),
             ("D, I -> D", f2::<D, I, D>(|x, n| places(x, n, Rounding::HalfToPositive))),
             (
                 "N -> N",
@@ -283,21 +288,30 @@ fn rounding(lib: &mut Library) {
     .example("TRUNC(12.345, 1)", "12.300");
 }
 
+/// The nearest integer, halves up, without the error that adding 0.5 makes for large odd numbers.
+fn round(x: f64) -> i64 {
+    let floor = x.floor();
+    (if x - floor >= 0.5 { floor + 1.0 } else { floor }) as i64
+}
+
 /// Rounds the decimal digits that the double prints as, not its binary value.
 fn places(x: f64, places: i32, rounding: Rounding) -> Outcome<f64> {
     if !x.is_finite() {
-        return some(x);
+        return Err(
+            format!("{} has no digits to round", crate::expr::java::double_to_string(x)).into()
+        );
     }
     let text = crate::expr::java::double_to_string(x);
     let rounded = decimal::parse(&text).and_then(|(value, scale)| {
         if places >= scale {
-            return Some(x);
+            // A BigDecimal knows no -0.0.
+            return Some(x + 0.0);
         }
         let value = decimal::rescale(value, scale, places, rounding)?;
         Some(decimal::to_double(value, places))
     });
-    // Digits beyond what a DECIMAL holds: far larger or smaller than any rounding would matter.
-    some(rounded.unwrap_or(x))
+    // Digits beyond what a DECIMAL holds: all of them stay, or none.
+    some(rounded.unwrap_or(if x.abs() < 1.0 && places < 76 { 0.0 } else { x }))
 }
 
 fn to_places((value, scale): (i256, i32), places: i32, rounding: Rounding) -> Outcome<i256> {

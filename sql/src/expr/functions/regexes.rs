@@ -1,11 +1,10 @@
-//! Regular expressions, in Java's syntax as far as a linear-time engine can know it: no look-around
-//! and no back references; a pattern with those fails the row.
-
-use regex::Regex;
+//! Regular expressions, in Java's syntax; a pattern that is none, or a search that takes too many
+//! steps, fails the row.
 
 use super::typed::{I, List, S, f2, f3, some};
 use super::{Fail, Library, Memo};
 use crate::expr::eval::Outcome;
+use crate::expr::java::regex::{Found, Regex};
 
 pub(super) fn add(lib: &mut Library) {
     lib.category("REGULAR EXPRESSION");
@@ -63,70 +62,18 @@ pub(super) fn add(lib: &mut Library) {
 }
 
 fn compile(pattern: &str) -> Result<Regex, Fail> {
-    Regex::new(&translate(pattern)).map_err(|e| format!("the pattern is refused: {e}").into())
-}
-
-/// What Java writes differently: possessive quantifiers, `\Z`, `\h`, ASCII classes.
-fn translate(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars().peekable();
-    let mut in_class = 0;
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                // Java's classes are ASCII unless told otherwise.
-                Some('d') => out.push_str(if in_class > 0 { "0-9" } else { "[0-9]" }),
-                Some('w') => out.push_str(if in_class > 0 { "0-9A-Za-z_" } else { "[0-9A-Za-z_]" }),
-                Some('s') => {
-                    out.push_str(if in_class > 0 { r" \t\n\x0B\f\r" } else { r"[ \t\n\x0B\f\r]" });
-                }
-                Some('D') => out.push_str("[^0-9]"),
-                Some('W') => out.push_str("[^0-9A-Za-z_]"),
-                Some('S') => out.push_str(r"[^ \t\n\x0B\f\r]"),
-                Some('h') => out.push_str(if in_class > 0 { r" \t" } else { r"[ \t]" }),
-                Some('Z') => out.push_str(r"\n?\z"),
-                Some('Q') => {
-                    let mut literal = String::new();
-                    while let Some(c) = chars.next() {
-                        if c == '\\' && chars.next_if_eq(&'E').is_some() {
-                            break;
-                        }
-                        literal.push(c);
-                    }
-                    out.push_str(&regex::escape(&literal));
-                }
-                Some(other) => {
-                    out.push('\\');
-                    out.push(other);
-                }
-                None => out.push('\\'),
-            },
-            '[' => {
-                in_class += 1;
-                out.push('[');
-            }
-            ']' if in_class > 0 => {
-                in_class -= 1;
-                out.push(']');
-            }
-            '*' | '+' | '?' | '}' if in_class == 0 => {
-                out.push(c);
-                // Possessive: without backtracking there is no difference worth having.
-                if chars.peek() == Some(&'+') {
-                    chars.next();
-                }
-            }
-            c => out.push(c),
-        }
-    }
-    out
+    Regex::new(pattern).map_err(Fail::from)
 }
 
 fn extract(memo: &Memo<Regex>, pattern: &str, text: &str, group: i32) -> Outcome<String> {
     let regex = memo.get(pattern, compile)?;
-    let Ok(group) = usize::try_from(group) else { return Ok(None) };
-    let found = regex.captures(text).and_then(|c| Some(c.get(group)?.as_str().to_owned()));
-    Ok(found)
+    let found = regex.find_at(text, 0)?;
+    let Some(found) = found.filter(|_| group <= regex.groups() as i32) else { return Ok(None) };
+    Ok(found.group(text, numbered(group)?).map(str::to_owned))
+}
+
+fn numbered(group: i32) -> Result<usize, Fail> {
+    usize::try_from(group).map_err(|_| format!("no group has the number {group}").into())
 }
 
 fn extract_all(
@@ -136,30 +83,35 @@ fn extract_all(
     group: i32,
 ) -> Outcome<Vec<Option<String>>> {
     let regex = memo.get(pattern, compile)?;
-    let Ok(group) = usize::try_from(group) else { return Ok(None) };
-    if group >= regex.captures_len() {
+    if group > regex.groups() as i32 {
         return Ok(None);
     }
-    let all = regex.captures_iter(text);
-    some(all.map(|c| c.get(group).map(|m| m.as_str().to_owned())).collect())
+    let all = regex.find_all(text)?;
+    let group = if all.is_empty() { 0 } else { numbered(group)? };
+    some(all.iter().map(|found| found.group(text, group).map(str::to_owned)).collect())
 }
 
 fn replace(memo: &Memo<Regex>, text: &str, pattern: &str, with: &str) -> Outcome<String> {
     let regex = memo.get(pattern, compile)?;
     let mut out = String::with_capacity(text.len());
     let mut last = 0;
-    for found in regex.captures_iter(text) {
-        let Some(whole) = found.get(0) else { continue };
-        out.push_str(&text[last..whole.start()]);
-        expand(with, &found, &mut out)?;
-        last = whole.end();
+    for found in regex.find_all(text)? {
+        out.push_str(&text[last..found.start()]);
+        expand(with, text, &regex, &found, &mut out)?;
+        last = found.end();
     }
     out.push_str(&text[last..]);
     some(out)
 }
 
 /// Java's replacement text: `$1`, `${name}`, `\` before a character to take as it is.
-fn expand(with: &str, found: &regex::Captures<'_>, out: &mut String) -> Result<(), Fail> {
+fn expand(
+    with: &str,
+    text: &str,
+    regex: &Regex,
+    found: &Found,
+    out: &mut String,
+) -> Result<(), Fail> {
     let mut chars = with.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
@@ -169,27 +121,29 @@ fn expand(with: &str, found: &regex::Captures<'_>, out: &mut String) -> Result<(
             },
             '$' if chars.next_if_eq(&'{').is_some() => {
                 let name: String = chars.by_ref().take_while(|c| *c != '}').collect();
-                let group = found.name(&name);
-                out.push_str(group.map_or("", |m| m.as_str()));
+                let group = regex
+                    .group_named(&name)
+                    .ok_or_else(|| format!("the pattern has no group {name}"))?;
+                out.push_str(found.group(text, group).unwrap_or(""));
             }
             '$' => {
                 let digit = chars.next().and_then(|c| c.to_digit(10));
                 let Some(mut group) = digit.map(|d| d as usize) else {
                     return Err("the replacement has $ without a group".into());
                 };
-                if group >= found.len() {
+                if group > regex.groups() {
                     return Err(format!("the pattern has no group {group}").into());
                 }
                 // Further digits belong to the number while such a group exists.
                 while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
                     let longer = group * 10 + digit as usize;
-                    if longer >= found.len() {
+                    if longer > regex.groups() {
                         break;
                     }
                     group = longer;
                     chars.next();
                 }
-                out.push_str(found.get(group).map_or("", |m| m.as_str()));
+                out.push_str(found.group(text, group).unwrap_or(""));
             }
             c => out.push(c),
         }
@@ -197,13 +151,47 @@ fn expand(with: &str, found: &regex::Captures<'_>, out: &mut String) -> Result<(
     Ok(())
 }
 
-/// Empty pieces are kept, but a pattern that matches the empty text splits into characters.
 fn split(memo: &Memo<Regex>, text: &str, pattern: &str) -> Outcome<Vec<Option<String>>> {
     let regex = memo.get(pattern, compile)?;
-    if text.is_empty() {
-        return some(vec![Some(String::new())]);
+    let matches_empty = regex.find_at("", 0)?.is_some();
+    let pieces =
+        if matches_empty { split_as_java(&regex, text)? } else { split_as_guava(&regex, text)? };
+    some(pieces.into_iter().map(|piece| Some(piece.to_owned())).collect())
+}
+
+/// `Pattern.split`: nothing before an empty match at the beginning, no empty pieces at the end.
+fn split_as_java<'t>(regex: &Regex, text: &'t str) -> Result<Vec<&'t str>, Fail> {
+    let (mut pieces, mut last) = (vec![], 0);
+    for found in regex.find_all(text)? {
+        if last == 0 && found.end() == 0 {
+            continue;
+        }
+        pieces.push(&text[last..found.start()]);
+        last = found.end();
     }
-    let matches_empty = regex.is_match("");
-    let pieces = regex.split(text).filter(|piece| !(matches_empty && piece.is_empty()));
-    some(pieces.map(|piece| Some(piece.to_owned())).collect())
+    if last == 0 {
+        return Ok(vec![text]);
+    }
+    pieces.push(&text[last..]);
+    while pieces.last().is_some_and(|piece| piece.is_empty()) {
+        pieces.pop();
+    }
+    Ok(pieces)
+}
+
+/// Guava's `Splitter.on(pattern)`: empty pieces are kept, an empty match that makes none is passed
+/// over.
+fn split_as_guava<'t>(regex: &Regex, text: &'t str) -> Result<Vec<&'t str>, Fail> {
+    let (mut pieces, mut start, mut from) = (vec![], 0, 0);
+    while let Some(found) = regex.find_at(text, from)? {
+        if found.end() == start {
+            from = start + text[start..].chars().next().map_or(1, char::len_utf8);
+            continue;
+        }
+        pieces.push(&text[start..found.start()]);
+        start = found.end();
+        from = start;
+    }
+    pieces.push(&text[start..]);
+    Ok(pieces)
 }

@@ -51,7 +51,7 @@ fn basics(lib: &mut Library) {
                     Ok(u32::try_from(code).ok().and_then(char::from_u32).map(String::from))
                 }),
             ),
-            ("S -> S", f1::<S, S>(|escape| Ok(unescape(escape)))),
+            ("S -> S", f1::<S, S>(unescape)),
         ],
     )
     .note("NULL for a number that is no code point, and a text that does not begin with `\\u`.")
@@ -215,34 +215,88 @@ fn part(bytes: &[u8], from: i32, count: Option<i32>) -> Vec<u8> {
 }
 
 /// Java's escape sequences in a text that starts with `\u`.
-fn unescape(text: &str) -> Option<String> {
-    if text.len() < 6 || !text.starts_with("\\u") {
-        return None;
+fn unescape(text: &str) -> Outcome<String> {
+    if utf16_len(text) < 6 || !text.starts_with("\\u") {
+        return Ok(None);
     }
     let mut units: Vec<u16> = vec![];
-    let mut rest = text;
-    while !rest.is_empty() {
-        if let Some(hex) = rest.strip_prefix("\\u").and_then(|r| r.get(..4)) {
-            units.push(u16::from_str_radix(hex, 16).ok()?);
-            rest = &rest[6..];
-        } else {
-            let c = rest.chars().next()?;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
             units.extend(c.encode_utf16(&mut [0; 2]).iter());
-            rest = &rest[c.len_utf8()..];
+            continue;
         }
+        let unit = match chars.next() {
+            Some('u') => {
+                while chars.next_if_eq(&'u').is_some() {}
+                chars.next_if_eq(&'+');
+                let digits: String = chars.by_ref().take(4).collect();
+                let code = u16::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 4);
+                code.ok_or("\\u is not followed by four hex digits")?
+            }
+            Some('b') => 8,
+            Some('t') => 9,
+            Some('n') => 10,
+            Some('f') => 12,
+            Some('r') => 13,
+            Some(c @ '0'..='7') => {
+                let mut code = c as u16 - 48;
+                while let Some(digit) = chars.peek().and_then(|c| c.to_digit(8)) {
+                    if code * 8 + digit as u16 > 0o377 {
+                        break;
+                    }
+                    code = code * 8 + digit as u16;
+                    chars.next();
+                }
+                code
+            }
+            // Before anything else a backslash is dropped.
+            Some(c) => {
+                units.extend(c.encode_utf16(&mut [0; 2]).iter());
+                continue;
+            }
+            None => continue,
+        };
+        units.push(unit);
     }
-    String::from_utf16(&units).ok()
+    Ok(String::from_utf16(&units).ok())
 }
 
 fn initcap(text: &str, out: &mut String) {
     let mut fresh = true;
-    for c in text.chars() {
+    for c in text.to_lowercase().chars() {
         if fresh {
-            out.extend(c.to_uppercase());
+            out.push(title_case(c));
         } else {
-            out.extend(c.to_lowercase());
+            out.push(c);
         }
-        fresh = c.is_whitespace();
+        fresh = is_java_whitespace(c);
+    }
+}
+
+/// `Character.toTitleCase`: one character for one.
+fn title_case(c: char) -> char {
+    match c {
+        'Ǆ' | 'ǆ' => 'ǅ',
+        'Ǉ' | 'ǉ' => 'ǈ',
+        'Ǌ' | 'ǌ' => 'ǋ',
+        'Ǳ' | 'ǳ' => 'ǲ',
+        c => {
+            let mut upper = c.to_uppercase();
+            match (upper.next(), upper.next()) {
+                (Some(upper), None) => upper,
+                _ => c,
+            }
+        }
+    }
+}
+
+/// `Character.isWhitespace`: no-break spaces are none, separators of files to units are.
+fn is_java_whitespace(c: char) -> bool {
+    match c {
+        '\u{A0}' | '\u{2007}' | '\u{202F}' | '\u{85}' => false,
+        '\u{1C}'..='\u{1F}' => true,
+        c => c.is_whitespace(),
     }
 }
 

@@ -30,7 +30,7 @@ fn zone(text: &str) -> Result<Zone, Fail> {
 
 fn format_date(memo: &Memo<Pattern>, days: i32, text: &str) -> Outcome<String> {
     let pattern = memo.get(text, pattern)?;
-    if pattern.has_time() {
+    if pattern.has_time() || pattern.has_zone() {
         return Err(format!("the pattern {text:?} has fields a DATE has not").into());
     }
     some(pattern.format(i64::from(days) * DAY_MS, Zone::UTC)?)
@@ -59,7 +59,7 @@ fn formatting(lib: &mut Library) {
             "TM, S -> S",
             f2::<Tm, S, S>(move |ms, text| {
                 let pattern = memo.get(text, pattern)?;
-                if pattern.has_date() {
+                if pattern.has_date() || pattern.has_zone() {
                     return Err(format!("the pattern {text:?} has fields a TIME has not").into());
                 }
                 some(pattern.format(i64::from(ms), Zone::UTC)?)
@@ -131,10 +131,11 @@ fn parsing(lib: &mut Library) {
             "S, S -> DT",
             f2::<S, S, Dt>(move |text, by| {
                 let pattern = memo.get(by, |by| pattern(by).map(Pattern::lenient))?;
-                if pattern.has_time() {
-                    return Err(format!("the pattern {by:?} has fields a DATE has not").into());
+                let ms = pattern.parse(text)?.instant_ms(Zone::GMT)?;
+                if ms % DAY_MS != 0 {
+                    return Err(format!("{text:?} has a time, which a DATE has not").into());
                 }
-                some(java::days_of(pattern.parse(text)?.date()?))
+                i32::try_from(ms.div_euclid(DAY_MS)).map_or(Err("the DATE overflows".into()), some)
             }),
         )],
     )
@@ -153,8 +154,9 @@ fn parsing(lib: &mut Library) {
                 if pattern.has_date() {
                     return Err(format!("the pattern {by:?} has fields a TIME has not").into());
                 }
-                let ms = pattern.parse(text)?.time_ms();
-                some(ms)
+                let parsed = pattern.parse(text)?;
+                parsed.require_time()?;
+                some(parsed.time_ms())
             }),
         )],
     )
@@ -181,7 +183,9 @@ fn parsing(lib: &mut Library) {
         [(
             "S!, S! -> I",
             f2::<S, S, I>(move |text, by| {
-                some(java::days_of(memo.get(by, pattern)?.parse(text)?.date()?))
+                let parsed = memo.get(by, pattern)?.parse(text)?;
+                parsed.require_date()?;
+                some(java::days_of(parsed.date()?))
             }),
         )],
     )
@@ -248,7 +252,8 @@ fn arithmetic(lib: &mut Library) {
                 "unit, I, DT -> DT",
                 f3::<S, I, Dt, Dt>(move |unit, n, days| {
                     let ms = i64::from(days) * DAY_MS + amount(unit, n, sign)?;
-                    let days = i32::try_from(ms.div_euclid(DAY_MS));
+                    // Java drops what is no whole day, towards 1970.
+                    let days = i32::try_from(ms / DAY_MS);
                     days.map_or(Err("the DATE overflows".into()), some)
                 }),
             )],

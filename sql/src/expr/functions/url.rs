@@ -158,10 +158,12 @@ fn encode(text: &str) -> String {
 impl<'a> Uri<'a> {
     fn parse(text: &'a str) -> Result<Self, Fail> {
         let legal = |c: char| {
-            c.is_ascii_alphanumeric() || "_-!.~'()*,;:$&+=?/[]@%#".contains(c) || !c.is_ascii()
+            c.is_ascii_alphanumeric()
+                || "_-!.~'()*,;:$&+=?/[]@%#".contains(c)
+                || !(c.is_ascii() || c.is_control() || c.is_whitespace())
         };
         let wrong = || Fail::from(format!("{text:?} is no URI"));
-        if text.is_empty() || !text.chars().all(legal) {
+        if !text.chars().all(legal) {
             return Err(wrong());
         }
         for (at, _) in text.match_indices('%') {
@@ -202,6 +204,9 @@ impl<'a> Uri<'a> {
             }
             None => (None, rest),
         };
+        if path.contains(['[', ']']) {
+            return Err(wrong());
+        }
         let (host, port) = authority.map_or((None, None), server);
         Ok(Uri { scheme, host, port, path: Some(path), query, fragment })
     }

@@ -6,6 +6,7 @@ mod moment;
 mod numbers;
 mod parsed;
 mod pattern;
+pub(crate) mod regex;
 mod zone;
 
 pub(crate) use hash::map_order;

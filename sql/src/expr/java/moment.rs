@@ -23,6 +23,17 @@ impl Moment {
             Item::Optional(inner) => {
                 return inner.iter().try_for_each(|item| self.write(item, out));
             }
+            Item::Padded(width, inner) => {
+                let mut field = String::new();
+                self.write(inner, &mut field)?;
+                let len = field.chars().count();
+                if len > *width {
+                    return Err(format!("{field:?} is wider than the {width} places it has"));
+                }
+                out.extend(std::iter::repeat_n(' ', width - len));
+                out.push_str(&field);
+                return Ok(());
+            }
             Item::Field(letter, count) => (*letter, *count),
         };
         let d = self.local.date();
@@ -55,6 +66,11 @@ impl Moment {
             'e' | 'c' => i64::from(d.weekday().num_days_from_sunday()) + 1,
             'Q' | 'q' if count == 3 => {
                 out.push_str(&format!("Q{}", d.month0() / 3 + 1));
+                return Ok(());
+            }
+            'Q' | 'q' if count == 4 => {
+                let quarter = ["1st", "2nd", "3rd", "4th"][d.month0() as usize / 3];
+                out.push_str(&format!("{quarter} quarter"));
                 return Ok(());
             }
             'Q' | 'q' => i64::from(d.month0() / 3) + 1,
@@ -100,15 +116,21 @@ impl Moment {
                 return Ok(());
             }
             'z' | 'v' => {
-                out.push_str(&self.zone.short_name(self.utc_ms));
+                let short = self.zone.short_name(self.utc_ms);
+                let long = (count == 4).then(|| self.zone.long_name(&short)).flatten();
+                out.push_str(long.unwrap_or(&short));
                 return Ok(());
             }
             'O' => {
                 out.push_str("GMT");
                 if self.offset != 0 {
-                    let (h, m) = (self.offset / 3600, self.offset.abs() / 60 % 60);
-                    let text =
-                        if count == 4 { format!("{h:+03}:{m:02}") } else { format!("{h:+}") };
+                    let sign = if self.offset < 0 { '-' } else { '+' };
+                    let (h, m) = (self.offset.abs() / 3600, self.offset.abs() / 60 % 60);
+                    let text = match (count, m) {
+                        (4, _) => format!("{sign}{h:02}:{m:02}"),
+                        (_, 0) => format!("{sign}{h}"),
+                        _ => format!("{sign}{h}:{m:02}"),
+                    };
                     out.push_str(&text);
                 }
                 return Ok(());

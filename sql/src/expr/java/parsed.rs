@@ -13,7 +13,6 @@ pub struct Parsed {
     pub(super) month: Option<i64>,
     day: Option<i64>,
     day_of_year: Option<i64>,
-    quarter: Option<i64>,
     pub(super) weekday: Option<usize>,
     hour: Option<i64>,
     half_hour: Option<i64>,
@@ -37,12 +36,19 @@ impl Parsed {
         let lenient = self.lenient;
         let within = |low, high| (lenient || (low..=high).contains(&value)).then_some(value);
         match letter {
+            // SimpleDateFormat: within 80 years before and 20 after today; a fixed day, so that a plan
+            // means the same for ever.
+            'y' if lenient && count <= 2 && digits == 2 => {
+                self.year = Some(if value < 47 { 2000 + value } else { 1900 + value });
+            }
             'y' | 'u' | 'Y' if count == 2 && digits == 2 => self.year = Some(2000 + value),
             'y' | 'u' | 'Y' => self.year = Some(value),
             'M' | 'L' => self.month = Some(within(1, 12)?),
             'd' => self.day = Some(within(1, 31)?),
             'D' => self.day_of_year = Some(within(1, 366)?),
-            'Q' | 'q' => self.quarter = Some(within(1, 4)?),
+            'Q' | 'q' => {
+                within(1, 4)?;
+            }
             'e' | 'c' => self.weekday = Some(((within(1, 7)? + 5) % 7) as usize),
             'H' => self.hour = Some(within(0, 23)?),
             'k' => self.hour = Some(within(1, 24)? % 24),
@@ -81,7 +87,8 @@ impl Parsed {
             let days = chrono::Duration::try_days(self.day.unwrap_or(1) - 1).ok_or_else(wrong)?;
             first.checked_add_signed(days).ok_or_else(wrong)?
         } else {
-            let month = self.month.or(self.quarter.map(|q| q * 3 - 2)).unwrap_or(1) as u32;
+            // Java does not make a month of a quarter.
+            let month = self.month.unwrap_or(1) as u32;
             let day = self.day.unwrap_or(1) as u32;
             (0..4)
                 .find_map(|less| NaiveDate::from_ymd_opt(year, month, day.saturating_sub(less)))
@@ -107,12 +114,37 @@ impl Parsed {
             return NaiveTime::from_num_seconds_from_midnight_opt(seconds as u32, rest as u32)
                 .unwrap_or(NaiveTime::MIN);
         }
-        let half = self.half_hour.map(|h| if self.pm == Some(true) { h + 12 } else { h });
+        let half = self.half_hour.or(self.pm.map(|_| 0));
+        let half = half.map(|h| if self.pm == Some(true) { h + 12 } else { h });
         let hour = self.hour.or(half).unwrap_or(0);
         let (m, s, n) =
             (self.minute.unwrap_or(0), self.second.unwrap_or(0), self.nano.unwrap_or(0));
         NaiveTime::from_hms_nano_opt(hour as u32, m as u32, s as u32, n as u32)
             .unwrap_or(NaiveTime::MIN)
+    }
+
+    /// Whether there is enough for `LocalDate.from`, which takes nothing for granted.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn require_date(&self) -> Result<(), String> {
+        let day = self.day_of_year.is_some() || (self.month.is_some() && self.day.is_some());
+        if self.year.is_some() && day { Ok(()) } else { Err("the text has no whole date".into()) }
+    }
+
+    /// Whether there is enough for `LocalTime.from`: the hour, and no gap after it.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn require_time(&self) -> Result<(), String> {
+        let hour = self.hour.is_some() || (self.half_hour.is_some() && self.pm.is_some());
+        let finer = [self.minute, self.second, self.nano];
+        let gap = finer.windows(2).any(|pair| pair[0].is_none() && pair[1].is_some());
+        if self.nano_of_day.is_some() || (hour && !gap) {
+            Ok(())
+        } else {
+            Err("the text has no whole time".into())
+        }
     }
 
     /// The time of day in milliseconds.

@@ -21,6 +21,8 @@ pub(super) enum Item {
     Field(char, usize),
     Literal(String),
     Optional(Vec<Item>),
+    /// A field filled up with blanks on the left.
+    Padded(usize, Box<Item>),
 }
 
 const LETTERS: &str = "GuyYDMLdQqwWEecFaBhKkHmsSAnNVvzOXxZ";
@@ -62,6 +64,20 @@ impl Pattern {
                 '\'' => quoted(&mut chars)
                     .ok_or_else(|| format!("the pattern {text:?} has an open quote"))?,
                 '{' | '}' | '#' => return Err(format!("the pattern {text:?} has a reserved {c}")),
+                'p' => {
+                    let mut width = 1;
+                    while chars.next_if_eq(&'p').is_some() {
+                        width += 1;
+                    }
+                    let letter = chars.next().filter(|c| LETTERS.contains(*c)).ok_or_else(|| {
+                        format!("the pattern {text:?} has p without a field after it")
+                    })?;
+                    let mut count = 1;
+                    while chars.next_if_eq(&letter).is_some() {
+                        count += 1;
+                    }
+                    Item::Padded(width, Box::new(Item::Field(letter, count)))
+                }
                 c if c.is_ascii_alphabetic() => {
                     if !LETTERS.contains(c) {
                         return Err(format!("the pattern {text:?} has the unknown letter {c}"));
@@ -100,6 +116,7 @@ impl Pattern {
             items.iter().any(|item| match item {
                 Item::Field(letter, _) => test(*letter),
                 Item::Optional(inner) => search(inner, test),
+                Item::Padded(_, inner) => search(std::slice::from_ref(inner), test),
                 Item::Literal(_) => false,
             })
         }
@@ -114,6 +131,11 @@ impl Pattern {
     /// Whether it has a field of the time of day.
     pub fn has_time(&self) -> bool {
         self.any_field(&|c| "aBhKkHmsSAnN".contains(c))
+    }
+
+    /// Whether it has a field of the time zone.
+    pub fn has_zone(&self) -> bool {
+        self.any_field(&|c| "VvzOXxZ".contains(c))
     }
 
     /// Formats an instant as it is in a zone.
@@ -136,12 +158,12 @@ impl Pattern {
             return Ok(parsed);
         }
         let mut parsed = Parsed::default();
+        parsed.lenient = self.lenient;
         let unparsable = || format!("the text {text:?} does not match the pattern");
         let end = self.read(&self.items, text, 0, &mut parsed).ok_or_else(unparsable)?;
         if end != text.len() && !self.lenient {
             return Err(unparsable());
         }
-        parsed.lenient = self.lenient;
         Ok(parsed)
     }
 
@@ -171,7 +193,7 @@ impl Pattern {
                     rest = rest.strip_prefix(b"Z")?;
                     out.zone = Some(Zone::Fixed(zone::parse_offset("Z")?));
                 }
-                Item::Field(..) | Item::Optional(_) => return None,
+                Item::Field(..) | Item::Optional(_) | Item::Padded(..) => return None,
             }
         }
         rest.is_empty().then_some(out)
@@ -197,6 +219,15 @@ impl Pattern {
                         None => at,
                     }
                 }
+                Item::Padded(width, inner) => {
+                    let place = text.get(at..at + width)?;
+                    let field = place.trim_start_matches(' ');
+                    let end = self.read(std::slice::from_ref(inner), field, 0, out)?;
+                    if end != field.len() {
+                        return None;
+                    }
+                    at + width
+                }
                 Item::Field(letter, count) => {
                     let reserved: usize = items[i + 1..].iter().map_while(fixed_width).sum();
                     self.read_field(*letter, *count, reserved, &text[at..], out)? + at
@@ -218,13 +249,17 @@ impl Pattern {
     ) -> Option<usize> {
         match (letter, count) {
             ('M' | 'L', 3..) => {
-                let (index, taken) = read_name(text, &MONTHS, count)?;
+                let (index, taken) = read_name(text, &MONTHS, if self.lenient { 0 } else { count })?;
                 out.month = Some(index as i64 + 1);
                 Some(taken)
             }
             ('E', _) | ('e' | 'c', 3..) => {
                 let (index, taken) =
-                    read_name(text, &DAYS, if letter == 'E' { count.max(3) } else { count })?;
+                    match (self.lenient, letter) {
+                        (true, _) => read_name(text, &DAYS, 0),
+                        (false, 'E') => read_name(text, &DAYS, count.max(3)),
+                        (false, _) => read_name(text, &DAYS, count),
+                    }?;
                 out.weekday = Some(index);
                 Some(taken)
             }
@@ -348,7 +383,12 @@ fn read_name(text: &str, names: &[&str], count: usize) -> Option<(usize, usize)>
     let starts = |name: &str| text.get(..name.len()).is_some_and(|t| t.eq_ignore_ascii_case(name));
     let full = || names.iter().position(|n| starts(n)).map(|i| (i, names[i].len()));
     let short = || names.iter().position(|n| starts(&n[..3])).map(|i| (i, 3));
-    if count == 3 { short() } else { full() }
+    match count {
+        // SimpleDateFormat takes both.
+        0 => full().or_else(short),
+        3 => short(),
+        _ => full(),
+    }
 }
 
 fn offset_len(text: &str) -> Option<usize> {

@@ -76,6 +76,36 @@ impl Zone {
     }
 }
 
+impl Zone {
+    /// The name in full that goes with an abbreviation, of the zones that have a well-known one.
+    pub fn long_name(self, short: &str) -> Option<&'static str> {
+        let id = self.id();
+        let within = |area: &str| id.starts_with(area);
+        Some(match short {
+            "UTC" => "Coordinated Universal Time",
+            "GMT" => "Greenwich Mean Time",
+            "BST" if id == "Europe/London" => "British Summer Time",
+            "CET" => "Central European Standard Time",
+            "CEST" => "Central European Summer Time",
+            "EET" => "Eastern European Standard Time",
+            "EEST" => "Eastern European Summer Time",
+            "WET" => "Western European Standard Time",
+            "WEST" => "Western European Summer Time",
+            "PST" if within("America/") => "Pacific Standard Time",
+            "PDT" if within("America/") => "Pacific Daylight Time",
+            "MST" if within("America/") => "Mountain Standard Time",
+            "MDT" if within("America/") => "Mountain Daylight Time",
+            "CST" if within("America/") => "Central Standard Time",
+            "CDT" if within("America/") => "Central Daylight Time",
+            "EST" if within("America/") => "Eastern Standard Time",
+            "EDT" if within("America/") => "Eastern Daylight Time",
+            "JST" => "Japan Standard Time",
+            "IST" if within("Asia/") => "India Standard Time",
+            _ => return None,
+        })
+    }
+}
+
 /// Reads `Z`, `±h`, `±hh`, `±hhmm`, `±hh:mm`, each with optional seconds.
 pub(crate) fn parse_offset(text: &str) -> Option<i32> {
     if text == "Z" || text == "z" {

@@ -164,7 +164,7 @@ fn times() {
         ("DATETOSTRING(1, 'yyyy-MM-dd')", "1970-01-02"),
         ("TIMESTAMPTOSTRING(0, 'HH', 'Asia/Tokyo')", "09"),
         ("DATEADD(DAYS, 1, DT)", "2021-03-05 | null | 1970-01-01"),
-        ("DATEADD(HOURS, 23, DT)", "2021-03-04 | null | 1969-12-31"),
+        ("DATEADD(HOURS, 23, DT)", "2021-03-04 | null | 1970-01-01"),
         ("DATESUB(DAYS, 1, DT)", "2021-03-03 | null | 1969-12-30"),
         ("TIMEADD(HOURS, 10, TM)", "01:06:07 | null | 10:00"),
         ("TIMESUB(MINUTES, 1, TM)", "15:05:07 | null | 23:59"),

@@ -8,6 +8,7 @@
 mod binding;
 mod edges;
 mod functions;
+mod java_text;
 mod operators;
 
 use std::sync::Arc;
