@@ -9,6 +9,7 @@
 //! - `rename` replaces its target in one step
 
 mod mem;
+mod open_files;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use mem::MemDisk;
+use open_files::{OnDemand, OpenFiles};
 
 use crate::error::Error;
 
@@ -24,6 +26,11 @@ use crate::error::Error;
 pub trait Disk: Send + Sync {
     /// Opens a file for reading and writing. With `create`, a missing file is made, empty.
     fn open(&self, path: &str, create: bool) -> io::Result<Arc<dyn DiskFile>>;
+    /// As [`Disk::open`], but the file may be closed while it is not used. Who changes the file's name
+    /// tells the file.
+    fn open_on_demand(&self, path: &str, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path, create)
+    }
     /// Renames a file or directory, replacing a file of the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
@@ -36,6 +43,10 @@ pub trait Disk: Send + Sync {
     fn create_dir(&self, dir: &str) -> io::Result<()>;
     /// Makes the names in a directory durable. The data directory itself is "".
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// The path as the operating system knows it, if it does.
+    fn absolute(&self, path: &str) -> PathBuf {
+        PathBuf::from(path)
+    }
     /// What people know the data directory as: an absolute path, if it has one.
     fn name(&self) -> String {
         "/".to_owned()
@@ -84,23 +95,40 @@ pub trait DiskFile: Send + Sync {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+    /// The file's name is about to be changed or removed; it stays open, to be read on.
+    fn keep_open(&self) -> io::Result<()> {
+        Ok(())
+    }
+    /// The file's name is about to be changed or removed; if it is not open now, it is gone.
+    fn never_open(&self) {}
+    /// The file has this absolute path now, for good: it may be closed again.
+    fn renamed(&self, _path: PathBuf) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A directory of the operating system.
 pub struct RealDisk {
     root: PathBuf,
+    files: Arc<OpenFiles>,
 }
 
 const LOCK_FILE: &str = "LOCK";
+/// More open segments than this help nobody: each takes a kilobyte or so of the kernel's memory.
+const SEGMENTS_OPEN_MAX: usize = 32 << 10;
 
 impl RealDisk {
     /// Uses `root` as data directory; makes it if it is missing. Raises the process's limit of open
-    /// files to what it may have: each segment keeps one open.
+    /// files to what it may have; segments take at most half of it, connections need the rest.
     pub fn new(root: impl Into<PathBuf>) -> io::Result<RealDisk> {
+        RealDisk::with_files_max(root, raised_file_limit() / 2)
+    }
+
+    /// As [`RealDisk::new`], with at most so many segments open at a time.
+    pub fn with_files_max(root: impl Into<PathBuf>, files_max: usize) -> io::Result<RealDisk> {
         let root = root.into();
-        raise_file_limit();
         std::fs::create_dir_all(&root)?;
-        Ok(RealDisk { root })
+        Ok(RealDisk { root, files: OpenFiles::new(files_max.min(SEGMENTS_OPEN_MAX)) })
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -114,6 +142,10 @@ impl Disk for RealDisk {
         path.to_string_lossy().into_owned()
     }
 
+    fn absolute(&self, path: &str) -> PathBuf {
+        self.at(path)
+    }
+
     fn space(&self) -> Option<Space> {
         let volume = rustix::fs::statvfs(&self.root).ok()?;
         Some(Space {
@@ -123,13 +155,16 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &str, create: bool) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(create)
-            .truncate(false)
-            .open(self.at(path))?;
-        Ok(Arc::new(RealFile { file }))
+        Ok(Arc::new(RealFile::open(&self.at(path), create)?))
+    }
+
+    fn open_on_demand(&self, path: &str, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.at(path);
+        let open = match create {
+            true => Some(RealFile::open(&path, true)?),
+            false => None,
+        };
+        Ok(Arc::new(OnDemand::new(&self.files, path, open)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -181,6 +216,18 @@ const PIECES_MAX: usize = 1024;
 
 struct RealFile {
     file: File,
+}
+
+impl RealFile {
+    fn open(path: &Path, create: bool) -> io::Result<RealFile> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(create).truncate(false).open(path)?;
+        Ok(RealFile { file })
+    }
+}
+
+fn len_of(path: &Path) -> io::Result<u64> {
+    Ok(std::fs::metadata(path)?.len())
 }
 
 impl DiskFile for RealFile {
@@ -248,13 +295,16 @@ impl DiskFile for RealFile {
     }
 }
 
-fn raise_file_limit() {
+/// Raises the limit of open files to what the process may have, and gives it.
+fn raised_file_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(e) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(error = %e, "the limit of open files stays as it is");
     }
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(now).unwrap_or(usize::MAX)
 }
 
 /// The lock lives as long as the open file; the operating system drops it with the process.

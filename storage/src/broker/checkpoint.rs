@@ -4,14 +4,18 @@
 //! write the snapshot; recycle journal files. A crash in between leaves the old snapshot and all the
 //! journal it needs.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Broker, Commit, Ticket};
 use crate::error::{Error, ErrorCode};
 use crate::journal::record::TopicFact;
 use crate::journal::snapshot::{PartitionState, Snapshot, TopicState};
-use crate::log::LOG_DIR;
+use crate::log::{LOG_DIR, Partition};
 
+/// From here on partitions are synced by several threads.
+const MANY_PARTITIONS: usize = 256;
+const SYNC_THREADS: usize = 16;
 /// Checkpoints' worth of journal that may be kept before it is worth a word.
 const KEPT_WARN: u64 = 16;
 
@@ -65,11 +69,7 @@ impl Broker {
             return Ok(());
         }
         self.sync_journal()?;
-        for topic in self.topics() {
-            for partition in topic.partitions.iter() {
-                partition.sync()?;
-            }
-        }
+        self.sync_partitions()?;
         self.note_aborted(&mut snapshot);
         self.disk.sync_dir(LOG_DIR).map_err(Error::sync("sync the log's directory"))?;
         snapshot.write(&*self.disk)?;
@@ -86,6 +86,26 @@ impl Broker {
         }
         tracing::debug!(lsn = snapshot.lsn, kept_bytes, "checkpoint written");
         Ok(())
+    }
+
+    /// Syncs all segments. Of very many several at a time: file systems then share the work.
+    fn sync_partitions(&self) -> Result<(), Error> {
+        let topics = self.topics();
+        let all: Vec<&Arc<Partition>> =
+            topics.iter().flat_map(|topic| topic.partitions.iter()).collect();
+        if all.len() < MANY_PARTITIONS {
+            return all.iter().try_for_each(|partition| partition.sync());
+        }
+        std::thread::scope(|scope| {
+            let share = all.len().div_ceil(SYNC_THREADS);
+            let sync = |some: &[&Arc<Partition>]| some.iter().try_for_each(|one| one.sync());
+            let threads: Vec<_> =
+                all.chunks(share).map(|some| scope.spawn(move || sync(some))).collect();
+            threads.into_iter().try_for_each(|thread| {
+                let panicked = |_| Error::Poisoned { reason: "a sync panicked".to_owned() };
+                thread.join().map_err(panicked)?
+            })
+        })
     }
 
     /// Says in the snapshot what the files of aborted transactions hold, once they are synced.

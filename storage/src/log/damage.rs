@@ -55,6 +55,7 @@ impl Partition {
                 self.note_damage(offset, &e.to_string());
                 ErrorCode::CorruptMessage
             }
+            _ if self.is_deleted() => ErrorCode::UnknownTopicOrPartition,
             _ => {
                 tracing::error!(dir = %self.dir, offset, error = %e, "read failed");
                 ErrorCode::KafkaStorageError

@@ -475,6 +475,7 @@ impl Partition {
         self.deleted.store(true, Ordering::Release);
         let aside = format!("{LOG_DIR}/{}.{}-delete", self.at.topic.simple(), self.at.partition);
         let action = format!("remove {}", self.dir);
+        self.segments.read().iter().for_each(|segment| segment.abandon());
         match self.disk.rename(&self.dir, &aside) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             done => done.map_err(Error::io(action.clone()))?,

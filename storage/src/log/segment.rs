@@ -83,7 +83,9 @@ impl Segment {
         now_ms: i64,
         index_interval: u32,
     ) -> Result<Segment, Error> {
-        let segment = Segment::open(disk, dir, base_offset, now_ms, index_interval)?;
+        let path = format!("{dir}/{}", file_name(base_offset, "log"));
+        let file = disk.open_on_demand(&path, true).map_err(Error::io(format!("open {path}")))?;
+        let segment = Segment::of(disk, dir, base_offset, file, now_ms, index_interval)?;
         segment.cut(0)?;
         // Leftovers of a segment of the same name must not be taken for its indexes.
         for suffix in ["index", "timeindex", super::transactions::SUFFIX] {
@@ -93,7 +95,7 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Opens the segment of that name; its index is read when needed.
+    /// The segment of that name, which must be there; its file and index are opened when needed.
     pub(super) fn open(
         disk: &Arc<dyn Disk>,
         dir: &Arc<str>,
@@ -101,10 +103,13 @@ impl Segment {
         now_ms: i64,
         index_interval: u32,
     ) -> Result<Segment, Error> {
-        Segment::open_as(disk, dir, base_offset, "log", now_ms, index_interval)
+        let path = format!("{dir}/{}", file_name(base_offset, "log"));
+        let file = disk.open_on_demand(&path, false).map_err(Error::io(format!("open {path}")))?;
+        Segment::of(disk, dir, base_offset, file, now_ms, index_interval)
     }
 
-    /// Opens a segment whose log stands under a passing name. It takes its own in the end.
+    /// Opens a segment whose log stands under a passing name. It takes its own in the end: see
+    /// [`Segment::has_its_name`].
     pub(super) fn open_as(
         disk: &Arc<dyn Disk>,
         dir: &Arc<str>,
@@ -114,8 +119,21 @@ impl Segment {
         index_interval: u32,
     ) -> Result<Segment, Error> {
         let path = format!("{dir}/{}", file_name(base_offset, suffix));
-        let file = disk.open(&path, true).map_err(Error::io(format!("open {path}")))?;
-        let bytes = file.len().map_err(Error::io(format!("measure {path}")))?;
+        let file = disk.open_on_demand(&path, true).map_err(Error::io(format!("open {path}")))?;
+        file.keep_open().map_err(Error::io(format!("open {path}")))?;
+        Segment::of(disk, dir, base_offset, file, now_ms, index_interval)
+    }
+
+    fn of(
+        disk: &Arc<dyn Disk>,
+        dir: &Arc<str>,
+        base_offset: i64,
+        file: Arc<dyn DiskFile>,
+        now_ms: i64,
+        index_interval: u32,
+    ) -> Result<Segment, Error> {
+        let measure = || format!("measure {dir}/{}", file_name(base_offset, "log"));
+        let bytes = file.len().map_err(|e| Error::io(measure())(e))?;
         Ok(Segment {
             base_offset,
             dir: dir.clone(),
@@ -145,7 +163,26 @@ impl Segment {
     /// read on.
     pub(super) fn retire(&self) {
         let _index = self.index.lock();
-        self.retired.store(true, Ordering::Release);
+        if !self.retired.swap(true, Ordering::AcqRel)
+            && let Err(e) = self.file.keep_open()
+        {
+            tracing::warn!(path = self.path("log"), error = %e, "a removed segment cannot be read on");
+        }
+    }
+
+    /// As [`Segment::retire`], when the whole partition goes: only who has the file open reads on.
+    pub(super) fn abandon(&self) {
+        let _index = self.index.lock();
+        if !self.retired.swap(true, Ordering::AcqRel) {
+            self.file.never_open();
+        }
+    }
+
+    /// The log stands under its own name now.
+    pub(super) fn has_its_name(&self) -> Result<(), Error> {
+        let path = self.path("log");
+        let named = self.file.renamed(self.disk.absolute(&path));
+        named.map_err(Error::io(format!("open {path}")))
     }
 
     pub(super) fn path(&self, suffix: &str) -> String {
@@ -267,7 +304,10 @@ impl Segment {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Error::io(format!("rename {path}"))(e));
             }
-            _ => {}
+            _ => {
+                let named = self.file.renamed(self.disk.absolute(&aside));
+                named.map_err(Error::io(format!("open {aside}")))?;
+            }
         }
         for suffix in ["index", "timeindex", super::transactions::SUFFIX] {
             // What is left of them a restart removes.
@@ -278,6 +318,7 @@ impl Segment {
 
     pub(super) fn remove_files(&self) -> Result<(), Error> {
         self.retire();
+        self.file.never_open();
         for suffix in ["log", "log.deleted", "index", "timeindex", super::transactions::SUFFIX] {
             let path = self.path(suffix);
             match self.disk.remove(&path) {

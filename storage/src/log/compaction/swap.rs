@@ -71,7 +71,8 @@ impl Partition {
         group.iter().for_each(|(old, _)| old.retire());
         self.transactions.on_merge(base..group[group.len() - 1].1);
         let logs: Vec<i64> = group.iter().map(|(old, _)| old.base_offset).collect();
-        let done = self.finish_swap(base, &logs).and_then(|()| segment.close());
+        let done = self.finish_swap(base, &logs).and_then(|()| segment.has_its_name());
+        let done = done.and_then(|()| segment.close());
         match done {
             Ok(()) => Ok(true),
             Err(_) if self.is_deleted() => Ok(false),
