@@ -55,11 +55,12 @@ impl KafkaNode {
     /// Puts one change into the journal: with the end of a transaction its markers, and what becomes
     /// of the offsets it holds, all in one record.
     fn carry_out(&self, Step { record, end }: &Step, now_ms: i64) -> Result<Ticket, ErrorCode> {
-        let Some(end) = end else { return Ok(self.broker.append_group(&[record.to_entry()])?) };
+        let Some(end) = end else { return Ok(self.broker.append_group(&record.to_entries())?) };
         let mut groups = self.groups.lock();
         let marker = end.marker;
         let offsets = groups.end_transaction(marker.producer_id, &end.groups, marker.commit);
-        let mut facts = vec![record.to_entry()];
+        let mut facts = record.taken_away(end);
+        facts.extend(record.to_entries());
         facts.extend(offsets.iter().map(GroupRecord::to_entry));
         let partitions = end.partitions.clone();
         let told = self.told(&offsets, now_ms);

@@ -25,14 +25,22 @@ impl Transactions {
         {
             return Decision::only(Ok(()));
         }
-        let mut transaction = match found.state {
-            State::Ongoing => found.clone(),
-            _ => Transaction { started_ms: now_ms, ..found.closed(State::Ongoing, now_ms) },
+        let id = by.id.to_owned();
+        let partitions = partitions.iter().copied().filter(|at| !found.holds(at));
+        let groups = groups.iter().filter(|group| !found.holds_group(group));
+        let groups = groups.map(|group| (*group).to_owned());
+        let record = match found.state {
+            State::Ongoing => {
+                let (partitions, groups) = (partitions.collect(), groups.collect());
+                TransactionRecord::Added { id, partitions, groups, updated_ms: now_ms }
+            }
+            _ => {
+                let (partitions, groups) = (partitions.collect(), groups.collect());
+                let closed = found.closed(State::Ongoing, now_ms);
+                let transaction = Transaction { started_ms: now_ms, partitions, groups, ..closed };
+                TransactionRecord::Changed { id, transaction }
+            }
         };
-        transaction.updated_ms = now_ms;
-        transaction.partitions.extend(partitions);
-        transaction.groups.extend(groups.iter().map(|group| (*group).to_owned()));
-        let record = TransactionRecord::Changed { id: by.id.to_owned(), transaction };
         Decision::one(Ok(()), record, None)
     }
 

@@ -172,6 +172,14 @@ impl Transactions {
             TransactionRecord::Changed { id, transaction } => {
                 self.by_id.insert(id.clone(), transaction.clone());
             }
+            TransactionRecord::Added { id, partitions, groups, updated_ms } => {
+                // Kept only while the transaction is open, so it is there.
+                if let Some(transaction) = self.by_id.get_mut(id) {
+                    transaction.partitions.extend(partitions);
+                    transaction.groups.extend(groups.iter().cloned());
+                    transaction.updated_ms = transaction.updated_ms.max(*updated_ms);
+                }
+            }
             TransactionRecord::Forgotten { id } => {
                 self.by_id.remove(id);
             }

@@ -3,6 +3,7 @@
 //! The protocol's rules that have cost others lost or torn transactions are here by name; see also
 //! `kafka/tests/transactions.rs`, which has the log under them.
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::records::TransactionRecord;
@@ -16,12 +17,20 @@ struct Coordinator {
     now_ms: i64,
     /// What the last step ended: marker epoch, and how.
     ended: Vec<(i64, i16, bool)>,
+    /// As the journal keeps it.
+    stored: BTreeMap<Bytes, Bytes>,
 }
 
 impl Coordinator {
     fn new() -> Self {
         let transactions = Transactions::new(TransactionConfig::standard());
-        Self { transactions, next_id: 100, now_ms: 1_000_000, ended: Vec::new() }
+        Self {
+            transactions,
+            next_id: 100,
+            now_ms: 1_000_000,
+            ended: Vec::new(),
+            stored: BTreeMap::new(),
+        }
     }
 
     /// Carries a decision out, and checks that the stored form gives the same coordinator back.
@@ -36,14 +45,23 @@ impl Coordinator {
         };
         let Decision { response, steps } = decide(&self.transactions, &mut fresh, self.now_ms);
         for step in steps {
-            let (key, value) = step.record.to_entry();
-            assert!(TransactionRecord::owns(&key));
-            if let Some(value) = value {
-                assert_eq!(TransactionRecord::from_entry(&key, &value), Some(step.record.clone()));
+            let gone = step.end.as_ref().map_or_else(Vec::new, |end| step.record.taken_away(end));
+            for (key, value) in gone.into_iter().chain(step.record.to_entries()) {
+                assert!(TransactionRecord::owns(&key));
+                let Some(value) = value else {
+                    self.stored.remove(&key);
+                    continue;
+                };
                 let cut = TransactionRecord::from_entry(&key, &value[..value.len() - 1]);
                 assert_eq!(cut, None, "a record that is cut short is refused");
+                self.stored.insert(key, value);
             }
             self.transactions.apply(&step.record);
+            let mut again = Transactions::new(TransactionConfig::standard());
+            for (key, value) in &self.stored {
+                again.apply(&TransactionRecord::from_entry(key, value).expect("it reads back"));
+            }
+            assert_eq!(again.by_id, self.transactions.by_id, "what is stored is the coordinator");
             if let Some(End { marker, .. }) = step.end {
                 self.ended.push((marker.producer_id, marker.producer_epoch, marker.commit));
             }
@@ -59,6 +77,10 @@ impl Coordinator {
     fn set_epoch(&mut self, epoch: i16) {
         let transaction = self.transactions.by_id.get_mut("t").unwrap();
         transaction.epoch = epoch;
+        let record =
+            TransactionRecord::Changed { id: "t".into(), transaction: transaction.clone() };
+        let entries = record.to_entries().into_iter();
+        self.stored.extend(entries.filter_map(|(key, value)| Some((key, value?))));
     }
 
     /// One request, as `name arguments`, and its answer in words.
@@ -300,4 +322,35 @@ fn ids_expire_but_never_while_a_transaction_is_open() {
     init(&mut coordinator, 900_000).unwrap();
     coordinator.ask("add 100 0");
     assert_eq!(coordinator.ask("later 2000"), "Ongoing");
+}
+
+/// What a transaction over many partitions costs the journal, each added by a request of its own.
+#[test]
+fn a_partition_costs_the_same_however_many_there_are() {
+    let bytes_of = |count: i32| {
+        let mut coordinator = Coordinator::new();
+        coordinator.ask("init");
+        let (producer_id, epoch) = {
+            let found = coordinator.transactions.get("t").unwrap();
+            (found.producer_id, found.epoch)
+        };
+        let by = By { id: "t", producer_id, epoch };
+        let mut bytes = 0;
+        let topic = Uuid::from_u128(1);
+        for partition in 0..count {
+            let at = TopicPartition { topic, partition };
+            let decision = coordinator.transactions.decide_add(&by, &[at], &[], 0);
+            for Step { record, .. } in &decision.steps {
+                let entries = record.to_entries();
+                let size = |(key, value): &(Bytes, Option<Bytes>)| {
+                    key.len() + value.as_ref().map_or(0, Bytes::len)
+                };
+                bytes += entries.iter().map(size).sum::<usize>();
+                coordinator.transactions.apply(record);
+            }
+        }
+        bytes
+    };
+    let (few, many) = (bytes_of(10), bytes_of(1000));
+    assert!(many < 100 * few && many < 1000 * 64, "{few} for 10, {many} for 1000");
 }
