@@ -149,6 +149,17 @@ impl Sessions {
         (slots.start[slot as usize], slots.end[slot as usize]) = (start, end);
     }
 
+    /// Whether a row would join a session that is closed at `stream_time`.
+    fn meets_closed(&self, key: u32, time: Millis, stream_time: Millis) -> bool {
+        let close_time = self.close_time(stream_time);
+        let first = time.saturating_sub(self.gap);
+        first < close_time
+            && self.groups[key as usize].iter().any(|session| {
+                (first..close_time).contains(&session.end)
+                    && session.start <= time.saturating_add(self.gap)
+            })
+    }
+
     /// Deletes sessions past their retention, once enough time has passed that it pays: no row finds
     /// them, so when that is makes no difference. Their slots go later.
     pub(super) fn forget(&mut self, stream_time: Millis, store: &mut StateStore) -> Result<()> {
@@ -230,25 +241,30 @@ impl Moves {
 impl Aggregate {
     pub(super) fn sessions(&mut self, batch: &Batch, ctx: &mut Ctx<'_>) -> Result<Vec<Rows>> {
         let rows = &batch.rows;
-        let before = self.stream_time;
+        let mut before = self.stream_time;
         let numbers = self.groups.numbers(&batch.new, rows.len(), |row| rows.is_present(row))?;
         self.load_sessions()?;
         self.slots.begin(&batch.args)?;
         let mut advances = Vec::new();
         let mut changes = Changes::default();
+        let mut closed = Vec::new();
         let mut at = 0;
         while at < numbers.len() {
             let end =
                 if ctx.consolidate { numbers.len() } else { at + distinct_groups(&numbers[at..]) };
-            self.session_run(batch, &numbers, at..end, &mut advances, &mut changes, ctx)?;
-            at = end;
+            at = self.session_run(batch, &numbers, at..end, &mut advances, &mut changes, ctx)?;
+            if self.stream_time > before {
+                state::put_stream_time(&mut self.store, self.stream_time);
+            }
+            if self.emit_final {
+                closed.extend(self.closed_sessions(batch, before, &advances)?);
+                before = self.stream_time;
+                advances.clear();
+            }
         }
         self.slots.end();
-        if self.stream_time > before {
-            state::put_stream_time(&mut self.store, self.stream_time);
-        }
         if self.emit_final {
-            return self.closed_sessions(batch, before, &advances);
+            return Ok(closed);
         }
         if ctx.consolidate {
             changes.drop_unchanged()?;
@@ -279,7 +295,9 @@ impl Aggregate {
         loaded.into_iter().try_for_each(|(slot, value)| self.slots.load(slot, &value))
     }
 
-    /// A run of rows, of which each group has one change for each window.
+    /// A run of rows, of which each group has one change for each window. Ends before a row that would
+    /// change a session that the run closes: with EMIT FINAL that session leaves first, wherever the
+    /// epoch ends. Returns where it ends.
     fn session_run(
         &mut self,
         batch: &Batch,
@@ -288,11 +306,17 @@ impl Aggregate {
         advances: &mut Vec<Advance>,
         changes: &mut Changes,
         ctx: &mut Ctx<'_>,
-    ) -> Result<()> {
-        let Shape::Sessions(sessions) = &mut self.shape else { return Ok(()) };
+    ) -> Result<usize> {
+        let mut end = range.end;
+        let Shape::Sessions(sessions) = &mut self.shape else { return Ok(end) };
         let mut run = Moves::default();
         for row in range.filter(|&row| numbers[row] != NO_GROUP) {
             let time = batch.rows.times[row];
+            let closes = self.emit_final && !advances.is_empty();
+            if closes && sessions.meets_closed(numbers[row], time, self.stream_time) {
+                end = row;
+                break;
+            }
             let place = (row as u32, numbers[row], time);
             sessions.place(place, self.stream_time, &mut self.slots, &mut run);
             if time > self.stream_time {
@@ -311,7 +335,7 @@ impl Aggregate {
         if !self.emit_final {
             self.session_changes(&run.touched, &before, changes)?;
         }
-        Ok(())
+        Ok(end)
     }
 
     fn carry_out(&mut self, batch: &Batch, moves: &[Move], ctx: &mut Ctx<'_>) {

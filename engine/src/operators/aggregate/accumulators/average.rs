@@ -131,6 +131,10 @@ impl Moments {
         let n = self.count as f64;
         if self.count > 1 {
             self.squares -= (n * value - self.sum).powi(2) / (n * (n - 1.0));
+            // What rounding leaves below zero would have no root. (NaN stays NaN.)
+            if self.squares < 0.0 {
+                self.squares = 0.0;
+            }
         }
         self.count -= 1;
         self.sum -= value;
