@@ -156,6 +156,9 @@ fn every_planning_error_has_a_case() {
         // Registry formats are not built.
         ErrorKind::SchemaIdMismatch,
         ErrorKind::SchemaNotFound,
+        // A session carries these out, or not.
+        ErrorKind::AssertionFailed,
+        ErrorKind::QueryWithoutRows,
         // While a query runs.
         ErrorKind::SerializationFailed,
         ErrorKind::DecimalOverflow,
