@@ -3,7 +3,8 @@
 //! [`Chunk`] holds the records of one read of one partition: offset, time and places in the bytes
 //! they came in. Uncompressed batches stay in the read's own bytes; compressed ones become a block of
 //! their own, within a budget. Control batches (transaction markers) hold no rows and are left out; where
-//! a client's transaction has records and where it ends is in [`Chunk::marks`].
+//! a client's transaction has records and where it ends is in [`Chunk::marks`]. So is a batch that cannot be
+//! taken apart, or that takes more memory than the budget: its records are left out, all of them.
 //! Decoding into columns is the formats' work.
 
 use std::collections::VecDeque;
@@ -74,13 +75,22 @@ pub struct RecordRef {
     pub headers: Option<Arc<Headers>>,
 }
 
-/// A place in a partition where a client's transaction has its first records of a batch, or its end.
+/// What a reader must know of an offset, when it comes past it, beside the records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     pub offset: i64,
-    pub producer_id: i64,
-    /// The marker's siblings; `None`: records.
-    pub end: Option<Vec<Sibling>>,
+    pub what: What,
+}
+
+/// See [`Mark`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The first record of a batch of this producer's transaction.
+    InTransaction { producer_id: i64 },
+    /// The end of this producer's transaction, with the marker's siblings.
+    End { producer_id: i64, siblings: Vec<Sibling> },
+    /// A batch whose records cannot be had: up to this offset, and why.
+    Skipped { last_offset: i64, reason: BatchError },
 }
 
 /// The records of one read, in offset order.
@@ -95,7 +105,8 @@ pub struct Chunk {
 /// says so.
 ///
 /// # Errors
-/// When a batch is damaged or takes too much memory uncompressed; nothing of the read is used then.
+/// When a batch's length or format cannot be true, so that nobody knows where the next one begins; nothing
+/// of the read is used then.
 pub fn chunk(
     read: &Bytes,
     from: i64,
@@ -110,31 +121,47 @@ pub fn chunk(
         }
         if header.is_control() {
             let (offset, producer_id) = (header.base_offset, header.producer_id);
-            let end = Some(control::siblings(bytes));
-            out.marks.push_back(Mark { offset, producer_id, end });
+            let what = What::End { producer_id, siblings: control::siblings(bytes) };
+            out.marks.push_back(Mark { offset, what });
             continue;
         }
         if skip(&header) {
             continue;
         }
         let before = out.records.len();
-        let (header, body) = batch::records(bytes, UNCOMPRESSED_MAX)?;
-        if header.codec()? == Codec::None {
-            push_records(&mut out.records, header, &body, read, 0, from)?;
-        } else {
-            let block = Bytes::from(body.into_owned());
-            let number = out.blocks.len() as u32;
-            push_records(&mut out.records, header, &block, &block, number, from)?;
-            out.blocks.push(block);
+        if let Err(reason) = push_batch(&mut out, header, bytes, read, from) {
+            out.records.truncate(before);
+            let (offset, last_offset) = (header.base_offset, header.last_offset());
+            out.marks.push_back(Mark { offset, what: What::Skipped { last_offset, reason } });
+            continue;
         }
         if header.is_transactional()
             && let Some(first) = out.records.get(before)
         {
-            let (offset, producer_id) = (first.offset, header.producer_id);
-            out.marks.push_back(Mark { offset, producer_id, end: None });
+            let what = What::InTransaction { producer_id: header.producer_id };
+            out.marks.push_back(Mark { offset: first.offset, what });
         }
     }
     Ok(out)
+}
+
+/// Takes one batch apart; after an error some of its records may be there.
+fn push_batch(
+    out: &mut Chunk,
+    header: BatchHeader,
+    bytes: &[u8],
+    read: &Bytes,
+    from: i64,
+) -> Result<(), BatchError> {
+    let (_, body) = batch::records(bytes, UNCOMPRESSED_MAX)?;
+    if header.codec()? == Codec::None {
+        return push_records(&mut out.records, header, &body, read, 0, from);
+    }
+    let block = Bytes::from(body.into_owned());
+    let number = out.blocks.len() as u32;
+    push_records(&mut out.records, header, &block, &block, number, from)?;
+    out.blocks.push(block);
+    Ok(())
 }
 
 fn push_records(
@@ -212,6 +239,46 @@ mod tests {
         let clients = batch(Codec::None, -1, &[(5, "a", None)]);
         assert_eq!(own_epoch(&BatchHeader::parse(&clients).unwrap()), None);
         assert_eq!(chunk(&bytes, 0, |h| own_epoch(h).is_some()).unwrap().records.len(), 0);
+    }
+
+    /// A batch that grows beyond the budget, records that are none, an unknown codec: left out whole and
+    /// told, and what is before and behind them is read.
+    #[test]
+    fn batches_that_cannot_be_taken_apart_are_left_out() {
+        let zeros = "0".repeat(UNCOMPRESSED_MAX + 1);
+        let bomb = batch(Codec::Zstd, -1, &[(5, "a", Some(&zeros)), (5, "b", None)]);
+        assert!(bomb.len() < 64 << 10);
+        let mut no_records =
+            batch(Codec::None, -1, &[(5, "a", Some("x")), (6, "b", None)]).to_vec();
+        *no_records.last_mut().unwrap() = 0x7f;
+        let mut no_codec = batch(Codec::None, -1, &[(5, "a", Some("x")), (6, "b", None)]).to_vec();
+        no_codec[22] |= 7;
+        let mut no_lz4 = batch(Codec::Lz4, -1, &[(5, "a", Some("x")), (6, "b", None)]).to_vec();
+        no_lz4[70] ^= 0xff;
+        let cases: [(&[u8], &str); 4] = [
+            (&bomb, "the records take more than"),
+            (&no_records, "a record is malformed"),
+            (&no_codec, "the compression codec 7 is unknown"),
+            (&no_lz4, "the compressed records cannot be read"),
+        ];
+        for (bad, reason) in cases {
+            let good = batch(Codec::Gzip, -1, &[(5, "a", Some("x"))]);
+            let mut read = Vec::new();
+            for (bytes, base) in [(&good[..], 0), (bad, 1), (&good[..], 3)] {
+                let mut bytes = bytes.to_vec();
+                batch::patch_offset(&mut bytes, base, 0);
+                read.extend(bytes);
+            }
+            let chunk = chunk(&Bytes::from(read), 0, |_| false).unwrap();
+            let offsets: Vec<i64> = chunk.records.iter().map(|record| record.offset).collect();
+            assert_eq!(offsets, [0, 3], "{reason}");
+            let Some(Mark { offset: 1, what: What::Skipped { last_offset: 2, reason: told } }) =
+                chunk.marks.front()
+            else {
+                panic!("{reason}: {:?}", chunk.marks)
+            };
+            assert!(told.to_string().contains(reason), "{told} is not {reason}");
+        }
     }
 
     #[test]

@@ -206,16 +206,20 @@ impl Source {
             headers: record.headers,
         };
         if let Err(e) = self.rows.push(raw) {
-            bad.push(BadRecord {
-                query: self.query.clone(),
-                step: "KsqlTopic.Source.deserializer".to_owned(),
-                topic: self.topic.clone(),
-                partition: at.partition,
-                offset: record.offset,
-                reason: e.to_string(),
-            });
+            bad.push(self.bad(partition, record.offset, e.to_string()));
         }
         size
+    }
+
+    fn bad(&self, partition: usize, offset: i64, reason: String) -> BadRecord {
+        BadRecord {
+            query: self.query.clone(),
+            step: "KsqlTopic.Source.deserializer".to_owned(),
+            topic: self.topic.clone(),
+            partition: self.partitions[partition].partition,
+            offset,
+            reason,
+        }
     }
 }
 
@@ -436,7 +440,10 @@ impl Merge<'_> {
         let buffer = &mut source.buffers[spot.1];
         let next_offset = buffer.next_offset();
         if buffer.inside.is_touched(next_offset) {
-            for (offset, siblings) in buffer.inside.pass(next_offset) {
+            let passed = buffer.inside.pass(next_offset);
+            let bad = passed.skipped.into_iter();
+            self.polled.bad.extend(bad.map(|(offset, reason)| source.bad(spot.1, offset, reason)));
+            for (offset, siblings) in passed.ended {
                 let ring = self.whole.ring(self.broker, (at, offset), siblings);
                 self.hold_together(spot.0, &ring);
             }

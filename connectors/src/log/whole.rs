@@ -21,7 +21,7 @@ use millstream_engine::io::Budget;
 use millstream_storage::Broker;
 use millstream_storage::log::control::{SIBLINGS, Sibling};
 
-use crate::records::Mark;
+use crate::records::{Mark, What};
 
 /// So many budgets an epoch takes, in the order of time, in search of a place between transactions.
 pub(super) const IN_TURN_MAX: usize = 2;
@@ -51,24 +51,41 @@ impl Inside {
         self.marks.front().is_some_and(|mark| mark.offset < next_offset)
     }
 
-    /// Passes the marks before `next_offset`; gives the ends of transactions among them that had
-    /// records taken, as the marker's offset and its siblings.
-    pub(super) fn pass(&mut self, next_offset: i64) -> Vec<(i64, Vec<Sibling>)> {
-        let mut ended = Vec::new();
-        while let Some(mark) = self.marks.pop_front_if(|mark| mark.offset < next_offset) {
-            match mark.end {
-                None => {
-                    self.producers.insert(mark.producer_id);
+    /// Passes the marks before `next_offset`.
+    pub(super) fn pass(&mut self, next_offset: i64) -> Passed {
+        let mut passed = Passed::default();
+        while let Some(Mark { offset, what }) =
+            self.marks.pop_front_if(|mark| mark.offset < next_offset)
+        {
+            match what {
+                What::InTransaction { producer_id } => {
+                    self.producers.insert(producer_id);
                 }
-                Some(siblings) => {
-                    if self.producers.remove(&mark.producer_id) {
-                        ended.push((mark.offset, siblings));
+                What::End { producer_id, siblings } => {
+                    if self.producers.remove(&producer_id) {
+                        passed.ended.push((offset, siblings));
                     }
+                }
+                What::Skipped { last_offset, reason } => {
+                    let reason = format!(
+                        "records {offset} to {last_offset} are left out, their batch cannot be read: \
+                         {reason}"
+                    );
+                    passed.skipped.push((offset, reason));
                 }
             }
         }
-        ended
+        passed
     }
+}
+
+/// What a position has come past.
+#[derive(Default)]
+pub(super) struct Passed {
+    /// Ends of transactions that had records taken: the marker's offset and its siblings.
+    pub ended: Vec<(i64, Vec<Sibling>)>,
+    /// Batches that could not be read: first offset, and what to say.
+    pub skipped: Vec<(i64, String)>,
 }
 
 /// A partition of a source: the source's place in the poll, and the partition.

@@ -349,6 +349,36 @@ fn a_committed_transaction_is_in_one_epoch() {
     assert_eq!((values(id), values(other)), (vec![1, 2, 3, 4], vec![1, 2, 3, 4]));
 }
 
+/// A decompression bomb stops no query: it is told, once, and what is behind it is read.
+#[test]
+fn a_batch_beyond_the_budget_is_left_out_and_told() {
+    let mut world = World::new(&[("a", 1)]);
+    let id = world.open("a", None);
+    world.produce("a", 0, &[(1, 1)]);
+    let mut bomb = BatchBuilder::new(Codec::Zstd);
+    let zeros = vec![b'0'; 40 << 20];
+    bomb.push(2, Some(b"k"), Some(&zeros), &[]);
+    bomb.push(2, Some(b"k"), Some(b"{\"v\":2}"), &[]);
+    world.broker.append(world.at("a", 0), bomb.build().expect("a batch"), 0).expect("taken");
+    world.produce("a", 0, &[(3, 3), (4, 4)]);
+    let mut told = Vec::new();
+    let mut times = Vec::new();
+    while !world.io.is_caught_up(id) {
+        let polled = world.io.poll(&[id], Budget { rows: 1, ..ALL }).expect("polls");
+        assert_eq!(polled.failed, []);
+        times.extend(polled.rows.iter().flat_map(|(_, rows)| rows.times.to_vec()));
+        told.extend(polled.bad.into_iter().map(|bad| (bad.topic, bad.offset, bad.reason)));
+    }
+    assert_eq!(times, [1, 3, 4]);
+    let [(topic, 1, reason)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(topic, "a");
+    assert_eq!(
+        reason,
+        "records 1 to 2 are left out, their batch cannot be read: the records take more than 33554432 \
+         bytes uncompressed"
+    );
+}
+
 #[test]
 fn own_epochs_are_left_out_and_come_back() {
     let mut world = World::new(&[("a", 1)]);
