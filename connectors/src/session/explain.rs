@@ -1,8 +1,10 @@
 //! EXPLAIN, of a statement or of a running query: the dataflow as a tree.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use millstream_engine::runtime::QueryState;
+use millstream_engine::state::StoreSize;
 use millstream_sql::catalog::{Catalog, QueryEntry};
 use millstream_sql::error::{ErrorKind, Result, SqlError};
 use millstream_sql::plan::explain::explain_pull;
@@ -99,6 +101,13 @@ pub(super) fn describe(node: &Node, catalog: &Catalog, query: &QueryEntry) -> Qu
         }
         None => QueryDescription::default(),
     };
+    let sizes = node.state_sizes(&query.id).unwrap_or_default();
+    let stores = stores_text(&sizes);
+    let base = QueryDescription {
+        topology: base.topology + &stores,
+        execution_plan: base.execution_plan + &stores,
+        ..base
+    };
     let status = node.query_status(&query.id);
     let state = node.query_state(&query.id);
     let errors = match status.map(|s| s.state) {
@@ -121,4 +130,19 @@ pub(super) fn describe(node: &Node, catalog: &Catalog, query: &QueryEntry) -> Qu
         state,
         ..base
     }
+}
+
+/// What the operators of a query hold, a line each; empty when none holds anything of its own.
+fn stores_text(sizes: &[StoreSize]) -> String {
+    if sizes.is_empty() {
+        return String::new();
+    }
+    let width = sizes.iter().map(|size| size.operator.len()).max().unwrap_or(0);
+    let mut out = "state:\n".to_owned();
+    for StoreSize { operator, entries, bytes, more } in sizes {
+        let least = if *more { "more than " } else { "" };
+        let noun = if *entries == 1 { "entry" } else { "entries" };
+        let _ = writeln!(out, "    {operator:<width$}  {least}{entries} {noun}, {bytes} bytes");
+    }
+    out
 }

@@ -16,7 +16,9 @@ use millstream_engine::runtime::{
     Engine, EngineStatus, Options, QueryState, QueryStatus, StartQuery,
 };
 use millstream_engine::snapshot::Snapshot;
-use millstream_engine::state::{MemoryStore, NodeState, RocksOptions, RocksStore, SharedBackend};
+use millstream_engine::state::{
+    MemoryStore, NodeState, RocksOptions, RocksStore, SharedBackend, StoreSize, store_sizes,
+};
 use millstream_sql::catalog::Catalog;
 use millstream_sql::error::{Result, SqlError};
 use millstream_sql::plan::{Dataflow, PullPlan};
@@ -37,6 +39,9 @@ use crate::metrics::Metrics;
 
 /// Where state lies inside the data directory.
 const STATE_DIR: &str = "state";
+
+/// Looks of a millisecond that a count of state waits for the epoch published last.
+const STATE_LOOKS: usize = 200;
 
 /// Settings of a node.
 #[derive(Clone, Debug)]
@@ -111,6 +116,8 @@ pub struct Node {
     config: NodeConfig,
     log: LogParts,
     engine: Engine,
+    /// The engine's, to be counted.
+    state: SharedBackend,
     world: RwLock<World>,
     /// Held while a statement changes the world: one after another.
     changes: Mutex<Changes>,
@@ -190,12 +197,13 @@ impl Node {
         };
         let opened = Node::open_over(&place, &config, log.clone(), &recovered);
         match opened {
-            Ok((log, engine, world)) => {
+            Ok((log, engine, state, world)) => {
                 let default_properties = default_properties(&config);
                 Ok(Arc::new(Node {
                     config,
                     log,
                     engine,
+                    state,
                     world: RwLock::new(world),
                     changes: Mutex::default(),
                     default_properties,
@@ -217,7 +225,7 @@ impl Node {
         config: &NodeConfig,
         mut log: LogParts,
         recovered: &Recovered,
-    ) -> std::result::Result<(LogParts, Engine, World), NodeError> {
+    ) -> std::result::Result<(LogParts, Engine, SharedBackend, World), NodeError> {
         log.processing_log = Some(processing_log_topic(config, &log)?);
         let world = replay(recovered).map_err(NodeError::Catalog)?;
         let state_error = |e: millstream_engine::state::StateError| NodeError::State(e.to_string());
@@ -230,7 +238,7 @@ impl Node {
         };
         let payloads = recovered.seals.iter().map(|seal| &seal.payload);
         let (mut state, applied) =
-            NodeState::recover(backend, payloads, recovered.last_epoch).map_err(state_error)?;
+            NodeState::recover(backend.clone(), payloads, recovered.last_epoch).map_err(state_error)?;
         for query in state.queries().map_err(state_error)? {
             if !world.queries.contains_key(&query) {
                 state.forget_query(&query).map_err(state_error)?;
@@ -262,7 +270,7 @@ impl Node {
                 }
             }
         }
-        Ok((log, engine, world))
+        Ok((log, engine, backend, world))
     }
 
     /// A client's view.
@@ -452,6 +460,19 @@ impl Node {
     /// `RUNNING`, `PAUSED`, `ERROR`, or `STOPPED` when queries were not started.
     pub(super) fn query_state(&self, id: &str) -> String {
         self.query_status(id).map_or_else(|| "STOPPED".to_owned(), |q| state_name(&q.state))
+    }
+
+    /// How much state each operator of a query has, as of the epoch published last.
+    pub(super) fn state_sizes(&self, id: &str) -> Result<Vec<StoreSize>> {
+        // State follows what is published, after a moment.
+        let published = self.engine_status().epoch;
+        for _ in 0..STATE_LOOKS {
+            if self.state.epoch() >= published {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        store_sizes(&*self.state, id).map_err(|e| node_error(e.to_string()))
     }
 
     pub(super) fn dataflow(&self, id: &str) -> Option<(Dataflow, BTreeMap<String, String>)> {

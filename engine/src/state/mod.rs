@@ -17,6 +17,7 @@ mod delta;
 mod memory;
 mod node;
 mod rocks;
+mod sizes;
 mod store;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use delta::{Change, Delta, DeltaBuilder};
 pub use memory::MemoryStore;
 pub use node::{NodeState, OperatorId};
 pub use rocks::{RocksOptions, RocksStore};
+pub use sizes::{StoreSize, store_sizes};
 pub use store::{StateStore, Value};
 
 use crate::io::Epoch;

@@ -204,7 +204,7 @@ impl NodeState {
     }
 }
 
-fn meta_key(kind: u8, query: &str, rest: &str) -> Vec<u8> {
+pub(super) fn meta_key(kind: u8, query: &str, rest: &str) -> Vec<u8> {
     let mut key = vec![kind];
     key.extend_from_slice(query.as_bytes());
     key.push(0);
@@ -212,7 +212,7 @@ fn meta_key(kind: u8, query: &str, rest: &str) -> Vec<u8> {
     key
 }
 
-fn decode_id(bytes: &[u8]) -> Result<OperatorId, StateError> {
+pub(super) fn decode_id(bytes: &[u8]) -> Result<OperatorId, StateError> {
     let bytes = bytes.try_into().map_err(|_| StateError::Damaged("an operator's number".into()))?;
     Ok(u32::from_be_bytes(bytes))
 }

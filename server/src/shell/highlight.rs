@@ -1,20 +1,22 @@
-//! Line editing: a statement may span lines until its `;`, keywords complete with Tab, history is kept.
+//! Line editing: a statement may span lines until its `;`, Tab completes, history is kept.
 
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use millstream_sql::syntax::complete::KEYWORDS;
+use parking_lot::Mutex;
 use reedline::{
-    ColumnarMenu, DefaultCompleter, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
+    ColumnarMenu, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
     PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent,
     ReedlineMenu, ValidationResult, Validator, default_emacs_keybindings,
 };
 
+use super::complete::{Names, SqlCompleter};
+
 const HISTORY_LINES: usize = 10_000;
 
-pub(super) fn editor(history: Option<PathBuf>) -> io::Result<Reedline> {
-    let words = KEYWORDS.iter().map(|word| (*word).to_owned()).collect();
+pub(super) fn editor(history: Option<PathBuf>, names: Arc<Mutex<Names>>) -> io::Result<Reedline> {
     let mut keys = default_emacs_keybindings();
     keys.add_binding(
         KeyModifiers::NONE,
@@ -27,7 +29,9 @@ pub(super) fn editor(history: Option<PathBuf>) -> io::Result<Reedline> {
     let menu = ColumnarMenu::default().with_name("completion");
     let mut editor = Reedline::create()
         .with_validator(Box::new(EndsWithSemicolon))
-        .with_completer(Box::new(DefaultCompleter::new_with_wordlen(words, 2)))
+        .with_completer(Box::new(SqlCompleter(names)))
+        .with_quick_completions(true)
+        .with_partial_completions(true)
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
         .with_edit_mode(Box::new(Emacs::new(keys)));
     if let Some(file) = history {

@@ -5,13 +5,16 @@
 //! own shell. Ctrl-C stops a push query and keeps the shell; Ctrl-D leaves it.
 
 mod client;
+mod complete;
 mod highlight;
 pub mod render;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use millstream_sql::syntax;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::cli::SqlArgs;
@@ -28,7 +31,7 @@ Statements end with ';'. Some to start with:
   SELECT * FROM t WHERE id = 'a';       a pull query: looks into a table and ends
   EXPLAIN query;                        how a query runs
   SET 'auto.offset.reset' = 'earliest'; read topics from their beginning
-In the shell:  help  exit  clear  (Ctrl-C stops a query, Ctrl-D leaves)
+In the shell:  help  exit  clear  (Tab completes, arrows bring back earlier lines, Ctrl-C stops a query, Ctrl-D leaves)
 ";
 /// How wide a push query's columns are, unless the terminal says otherwise.
 const COLUMN_WIDTH: usize = 20;
@@ -70,9 +73,11 @@ impl Shell {
         let info = self.client.get("/info").await?;
         let version = info["KsqlServerInfo"]["version"].as_str().unwrap_or("?");
         println!("Millstream {version} at {}. Statements end with ';', 'help' helps.", self.client.base());
-        let mut editor = highlight::editor(history_file())?;
+        let names = Arc::new(Mutex::new(complete::Names::default()));
+        let mut editor = highlight::editor(history_file(), names.clone())?;
         let prompt = highlight::Prompt;
         loop {
+            *names.lock() = complete::Names::ask(&self.client).await;
             let signal = tokio::task::block_in_place(|| editor.read_line(&prompt))?;
             let text = match signal {
                 reedline::Signal::Success(text) => text,

@@ -50,7 +50,8 @@ pub fn entity(entity: &Value) -> String {
         "currentStatus" => format!("{}\n", text(&entity["commandStatus"], "message")),
         "streams" => relations(items(entity, "streams")),
         "tables" => relations(items(entity, "tables")),
-        "kafka_topics" | "kafka_topics_extended" => topics(items(entity, "topics")),
+        "kafka_topics" => topics(items(entity, "topics")),
+        "kafka_topics_extended" => topics_extended(items(entity, "topics")),
         "queries" => queries(items(entity, "queries")),
         "properties" => properties(items(entity, "properties")),
         "function_names" => functions(items(entity, "functions")),
@@ -62,6 +63,9 @@ pub fn entity(entity: &Value) -> String {
         "executionPlan" => format!("{}\n", text(entity, "executionPlan")),
         "type_list" => types(&entity["types"]),
         "variables" => variables(items(entity, "variables")),
+        "assert_topic" => assertion(entity),
+        "terminate_query" => terminated(entity),
+        "connector_list" | "connector_plugins_list" => "There are no connectors.\n".to_owned(),
         "warning_entity" => format!("{}\n", text(entity, "message")),
         _ => serde_json::to_string_pretty(entity).unwrap_or_default() + "\n",
     };
@@ -87,6 +91,28 @@ fn topics(list: &[Value]) -> String {
         out.add_row([text(topic, "name").to_owned(), items(topic, "replicaInfo").len().to_string()]);
     }
     format!("{out}\n")
+}
+
+fn topics_extended(list: &[Value]) -> String {
+    let mut out = table(&["Topic", "Partitions", "Consumers", "Groups"]);
+    for topic in list {
+        let partitions = items(topic, "replicaInfo").len().to_string();
+        let (consumers, groups) = (cell(&topic["consumerCount"]), cell(&topic["consumerGroupCount"]));
+        out.add_row([text(topic, "name").to_owned(), partitions, consumers, groups]);
+    }
+    format!("{out}\n")
+}
+
+fn assertion(entity: &Value) -> String {
+    let exists = entity.get("exists").and_then(Value::as_bool).unwrap_or(false);
+    let state = if exists { "exists" } else { "does not exist" };
+    format!("Topic {} {state}.\n", text(entity, "topicName"))
+}
+
+fn terminated(entity: &Value) -> String {
+    let was = entity.get("wasTerminated").and_then(Value::as_bool).unwrap_or(false);
+    let state = if was { "was terminated" } else { "does not run" };
+    format!("Query {} {state}.\n", text(entity, "queryId"))
 }
 
 fn queries(list: &[Value]) -> String {
@@ -162,7 +188,21 @@ fn source(s: &Value) -> String {
             head.push_str(&format!("{label:<13}: {}\n", ids.join(", ")));
         }
     }
-    format!("{head}{out}\n")
+    let places = offsets(items(s, "queryOffsetSummaries"));
+    format!("{head}{out}\n{places}")
+}
+
+/// Where the partitions of a described topic begin and end.
+fn offsets(summaries: &[Value]) -> String {
+    let mut out = table(&["Partition", "Begins at", "Ends at"]);
+    let mut rows = 0;
+    for topic in summaries.iter().flat_map(|s| items(s, "topicSummaries")) {
+        for place in items(topic, "offsets") {
+            out.add_row(["partition", "logStartOffset", "logEndOffset"].map(|name| cell(&place[name])));
+            rows += 1;
+        }
+    }
+    if rows == 0 { String::new() } else { format!("{out}\n") }
 }
 
 /// ksqlDB's schema object as SQL text.
@@ -186,12 +226,15 @@ fn type_text(schema: &Value) -> String {
 }
 
 fn query(q: &Value) -> String {
-    let mut out = format!("{} ({})\n", text(q, "id"), text(q, "state"));
-    out.push_str(&format!("{}\n\n", text(q, "statementText")));
+    // The plan of a statement that does not run begins with the name that it would have.
+    let mut out = match text(q, "state") {
+        "" => String::new(),
+        state => format!("{} is {state}\n{}\n\n", text(q, "id"), text(q, "statementText")),
+    };
     for name in ["executionPlan", "topology"] {
         let plan = text(q, name);
         if !plan.is_empty() {
-            out.push_str(&format!("{plan}\n"));
+            out.push_str(plan);
             break;
         }
     }
