@@ -53,7 +53,8 @@ impl Names {
         for entity in &entities {
             match entity["@type"].as_str().unwrap_or_default() {
                 "source_descriptions" => {
-                    let described = entity["sourceDescriptions"].as_array().map_or(&[][..], Vec::as_slice);
+                    let described =
+                        entity["sourceDescriptions"].as_array().map_or(&[][..], Vec::as_slice);
                     names.sources.extend(described.iter().filter_map(|source| {
                         Some((source["name"].as_str()?.to_owned(), list(source, "fields", "name")))
                     }));
@@ -80,7 +81,8 @@ pub(super) struct SqlCompleter(pub Arc<Mutex<Names>>);
 impl Completer for SqlCompleter {
     fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
         let (start, offers) = complete(line, pos, &self.0.lock());
-        let suggestion = |value| Suggestion { value, span: Span::new(start, pos), ..Suggestion::default() };
+        let suggestion =
+            |value| Suggestion { value, span: Span::new(start, pos), ..Suggestion::default() };
         CompletionResult::fresh(offers.into_iter().map(suggestion).collect::<Vec<_>>())
     }
 }
@@ -129,9 +131,15 @@ fn complete(line: &str, pos: usize, names: &Names) -> (usize, Vec<String>) {
 }
 
 /// Those that begin as was begun, in the case that was begun with.
-fn pick(begun: &str, offers: impl IntoIterator<Item = impl Into<String>>, cased: bool) -> Vec<String> {
-    let is_lower = cased && begun.chars().any(char::is_lowercase) && !begun.chars().any(char::is_uppercase);
-    let begins = |offer: &str| offer.get(..begun.len()).is_some_and(|head| head.eq_ignore_ascii_case(begun));
+fn pick(
+    begun: &str,
+    offers: impl IntoIterator<Item = impl Into<String>>,
+    cased: bool,
+) -> Vec<String> {
+    let is_lower =
+        cased && begun.chars().any(char::is_lowercase) && !begun.chars().any(char::is_uppercase);
+    let begins =
+        |offer: &str| offer.get(..begun.len()).is_some_and(|head| head.eq_ignore_ascii_case(begun));
     let mut picked: Vec<String> = offers
         .into_iter()
         .map(Into::into)
@@ -146,7 +154,8 @@ fn pick(begun: &str, offers: impl IntoIterator<Item = impl Into<String>>, cased:
 
 fn in_quotes(words: &[Word<'_>], names: &Names) -> Vec<String> {
     let last = |n: usize| words.len().checked_sub(n).and_then(|i| words.get(i));
-    let is_last = |n: usize, all: &[&str]| last(n).is_some_and(|w| all.iter().any(|word| w.is(word)));
+    let is_last =
+        |n: usize, all: &[&str]| last(n).is_some_and(|w| all.iter().any(|word| w.is(word)));
     if is_last(1, &["SET", "UNSET"]) {
         return names.properties.iter().cloned().chain(owned(SESSION_PROPERTIES)).collect();
     }
@@ -154,8 +163,12 @@ fn in_quotes(words: &[Word<'_>], names: &Names) -> Vec<String> {
         return names.topics.clone();
     }
     match last(1) {
-        Some(word) if word.text.to_ascii_uppercase().ends_with("FORMAT") => owned(FORMATS).collect(),
-        Some(word) if word.is("WINDOW_TYPE") => owned(&["HOPPING", "SESSION", "TUMBLING"]).collect(),
+        Some(word) if word.text.to_ascii_uppercase().ends_with("FORMAT") => {
+            owned(FORMATS).collect()
+        }
+        Some(word) if word.is("WINDOW_TYPE") => {
+            owned(&["HOPPING", "SESSION", "TUMBLING"]).collect()
+        }
         // The value of SET 'auto.offset.reset' = '…'.
         Some(word) if word.is("auto.offset.reset") => owned(&["earliest", "latest"]).collect(),
         _ => Vec::new(),
@@ -182,7 +195,12 @@ fn offers(done: &[Word<'_>], head: &str, line: &str, names: &Names) -> Vec<Strin
         return names.queries.iter().cloned().chain(owned(&["ALL"])).collect();
     }
     if last.is("EXPLAIN") {
-        return names.queries.iter().cloned().chain(owned(&["SELECT", "CREATE", "INSERT"])).collect();
+        return names
+            .queries
+            .iter()
+            .cloned()
+            .chain(owned(&["SELECT", "CREATE", "INSERT"]))
+            .collect();
     }
     if first.is("DESCRIBE") {
         return match last.text.to_ascii_uppercase().as_str() {
@@ -194,7 +212,9 @@ fn offers(done: &[Word<'_>], head: &str, line: &str, names: &Names) -> Vec<Strin
     if is_one_of(first, &["SHOW", "LIST"]) {
         return owned(SHOWN).collect();
     }
-    if is_one_of(first, &["DROP", "ALTER"]) && (is_one_of(last, &["STREAM", "TABLE"]) || last.is("EXISTS")) {
+    if is_one_of(first, &["DROP", "ALTER"])
+        && (is_one_of(last, &["STREAM", "TABLE"]) || last.is("EXISTS"))
+    {
         return sources().chain(owned(&["IF", "EXISTS"])).collect();
     }
     if is_one_of(first, &["SET", "UNSET"]) {
@@ -205,7 +225,9 @@ fn offers(done: &[Word<'_>], head: &str, line: &str, names: &Names) -> Vec<Strin
     let named: Vec<&str> = names
         .sources
         .iter()
-        .filter(|(name, _)| words(line).iter().any(|word| word.text.trim_matches('`').eq_ignore_ascii_case(name)))
+        .filter(|(name, _)| {
+            words(line).iter().any(|word| word.text.trim_matches('`').eq_ignore_ascii_case(name))
+        })
         .flat_map(|(_, columns)| columns.iter().map(String::as_str))
         .collect();
     let columns = named.into_iter().map(quoted);
@@ -213,12 +235,40 @@ fn offers(done: &[Word<'_>], head: &str, line: &str, names: &Names) -> Vec<Strin
 }
 
 const FIRST_WORDS: &[&str] = &[
-    "ALTER", "ASSERT", "CREATE", "DEFINE", "DESCRIBE", "DROP", "EXPLAIN", "INSERT", "LIST", "PAUSE", "PRINT", "RESUME",
-    "SELECT", "SET", "SHOW", "TERMINATE", "UNDEFINE", "UNSET", "clear", "exit", "help",
+    "ALTER",
+    "ASSERT",
+    "CREATE",
+    "DEFINE",
+    "DESCRIBE",
+    "DROP",
+    "EXPLAIN",
+    "INSERT",
+    "LIST",
+    "PAUSE",
+    "PRINT",
+    "RESUME",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "TERMINATE",
+    "UNDEFINE",
+    "UNSET",
+    "clear",
+    "exit",
+    "help",
 ];
 
 const SHOWN: &[&str] = &[
-    "ALL", "EXTENDED", "FUNCTIONS", "PROPERTIES", "QUERIES", "STREAMS", "TABLES", "TOPICS", "TYPES", "VARIABLES",
+    "ALL",
+    "EXTENDED",
+    "FUNCTIONS",
+    "PROPERTIES",
+    "QUERIES",
+    "STREAMS",
+    "TABLES",
+    "TOPICS",
+    "TYPES",
+    "VARIABLES",
 ];
 
 fn owned(words: &'static [&'static str]) -> impl Iterator<Item = String> {
@@ -235,7 +285,11 @@ fn quoted(name: &str) -> String {
 
 /// A topic's name, quoted unless a word says it.
 fn quoted_text(name: &str) -> String {
-    if name.chars().all(is_word_char) && !name.contains('.') { name.to_owned() } else { format!("'{name}'") }
+    if name.chars().all(is_word_char) && !name.contains('.') {
+        name.to_owned()
+    } else {
+        format!("'{name}'")
+    }
 }
 
 fn is_word_char(c: char) -> bool {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use reedline::{
-    ColumnarMenu, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
-    PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent,
-    ReedlineMenu, ValidationResult, Validator, default_emacs_keybindings,
+    ColumnarMenu, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, PromptEditMode,
+    PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent, ReedlineMenu,
+    ValidationResult, Validator, default_emacs_keybindings,
 };
 
 use super::complete::{Names, SqlCompleter};
@@ -35,7 +35,8 @@ pub(super) fn editor(history: Option<PathBuf>, names: Arc<Mutex<Names>>) -> io::
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
         .with_edit_mode(Box::new(Emacs::new(keys)));
     if let Some(file) = history {
-        let history = FileBackedHistory::with_file(HISTORY_LINES, file).map_err(io::Error::other)?;
+        let history =
+            FileBackedHistory::with_file(HISTORY_LINES, file).map_err(io::Error::other)?;
         editor = editor.with_history(Box::new(history));
     }
     Ok(editor)
@@ -47,8 +48,13 @@ struct EndsWithSemicolon;
 impl Validator for EndsWithSemicolon {
     fn validate(&self, line: &str) -> ValidationResult {
         let line = line.trim();
-        let own = ["", "exit", "quit", "help", "clear"].iter().any(|w| line.eq_ignore_ascii_case(w));
-        if own || line.ends_with(';') { ValidationResult::Complete } else { ValidationResult::Incomplete }
+        let own =
+            ["", "exit", "quit", "help", "clear"].iter().any(|w| line.eq_ignore_ascii_case(w));
+        if own || line.ends_with(';') {
+            ValidationResult::Complete
+        } else {
+            ValidationResult::Incomplete
+        }
     }
 }
 
