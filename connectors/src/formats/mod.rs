@@ -20,7 +20,7 @@ pub mod window;
 
 use std::ops::Range;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef};
 use arrow::buffer::Buffer;
 use bytes::Bytes;
 use millstream_sql::catalog::{Format, FormatKind};
@@ -198,6 +198,42 @@ pub fn encoder(format: &Format, columns: &[Column]) -> Result<Box<dyn Encoder>, 
             return Err(NotBuilt(format.kind));
         }
     })
+}
+
+/// An encoder for the keys a query writes. A key of several columns that are all NULL is a record without
+/// a key, handed through; unless the query made the keys itself (`rekeyed`): then it is one of NULLs, as
+/// ksqlDB distinguishes them.
+///
+/// # Errors
+/// When the format is known by name only.
+pub fn key_encoder(
+    format: &Format,
+    columns: &[Column],
+    rekeyed: bool,
+) -> Result<Box<dyn Encoder>, NotBuilt> {
+    let encoder = encoder(format, columns)?;
+    if rekeyed || columns.len() < 2 {
+        return Ok(encoder);
+    }
+    Ok(Box::new(NullKeys(encoder)))
+}
+
+/// Writes a null payload for rows whose columns are all NULL.
+struct NullKeys(Box<dyn Encoder>);
+
+impl Encoder for NullKeys {
+    fn encode(&self, columns: &[ArrayRef], rows: usize) -> Encoded {
+        let mut encoded = self.0.encode(columns, rows);
+        if columns.iter().any(|c| c.null_count() == 0) {
+            return encoded;
+        }
+        for (row, payload) in encoded.rows.iter_mut().enumerate() {
+            if columns.iter().all(|c| c.is_null(row)) {
+                *payload = EncodedRow::Null;
+            }
+        }
+        encoded
+    }
 }
 
 /// Whether the payload is the single column's value itself, not an object with one field.

@@ -1,4 +1,5 @@
-//! NONE: no columns, a null payload. Only for keys of relations without key columns.
+//! NONE: no columns, a null payload. Only for keys of relations without key columns; and what any format
+//! does where there are no columns: a payload is a row of nothing, no payload is NULL.
 
 use arrow::array::{ArrayRef, new_null_array};
 use millstream_sql::types::Column;
@@ -18,9 +19,9 @@ impl NoneDecoder {
 }
 
 impl Decoder for NoneDecoder {
-    fn decode(&mut self, _payload: Payload<'_>) -> Result<Decoded, DecodeError> {
+    fn decode(&mut self, payload: Payload<'_>) -> Result<Decoded, DecodeError> {
         self.rows += 1;
-        Ok(Decoded::Null)
+        Ok(if payload.bytes.is_some() { Decoded::Row } else { Decoded::Null })
     }
 
     fn finish(&mut self) -> Vec<ArrayRef> {

@@ -60,7 +60,8 @@ impl SinkWriter {
             topic: topic.id,
             partitions: topic.partition_count(),
             batch_max: (topic.config.max_message_bytes as usize).saturating_sub(OVERHEAD_BYTES),
-            key: formats::encoder(&sink.key_format, &schema.key).map_err(not_built)?,
+            key: formats::key_encoder(&sink.key_format, &schema.key, sink.rekeyed)
+                .map_err(not_built)?,
             value: formats::encoder(&sink.value_format, &schema.value).map_err(not_built)?,
             window,
             sticky: Sticky::default(),

@@ -29,6 +29,7 @@ pub(super) fn read_stream(plan: &PullPlan, relation: &Relation, log: &LogParts) 
     let parts = LogParts { processing_log: None, ..log.clone() };
     let mut io = LogIo::new(parts, &Recovered::default());
     let source = Source {
+        fail_on_invalid_timestamp: false,
         relation: relation.name.clone(),
         topic: relation.topic.clone(),
         kind: relation.kind,

@@ -2,7 +2,7 @@
 //!
 //! Takes rows with the relation's columns; gives them the names the query uses, adds pseudo columns,
 //! and takes their time from the TIMESTAMP column if there is one. A row without a valid time is
-//! dropped and reported.
+//! dropped and reported, or stops the query if its plan says so.
 //!
 //! Emits each row of a stream. Of a table: rows with a NULL key are dropped and reported; if the table
 //! is materialised each row comes with what it replaces, and a deletion of a key that is not there is
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, Int64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::SchemaRef;
+use millstream_sql::error::{ErrorKind, SqlError};
 use millstream_sql::plan::{self, PseudoColumn};
 use millstream_sql::syntax::ast::RelationKind;
 use millstream_sql::types::Schema;
@@ -26,7 +27,7 @@ use millstream_sql::types::Schema;
 use super::table::TableCodec;
 use super::RecordTime;
 use crate::codec::all_null;
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::operator::{Ctx, Operator};
 use crate::rows::{OldValues, Rows, batch};
 use crate::snapshot::Selection;
@@ -38,6 +39,7 @@ pub(crate) struct Source {
     kind: RelationKind,
     pseudo: Vec<PseudoColumn>,
     time: Option<RecordTime>,
+    fail_on_invalid_time: bool,
     table: Option<(TableCodec, StateStore)>,
 }
 
@@ -61,6 +63,7 @@ impl Source {
             kind: plan.kind,
             pseudo: plan.pseudo.clone(),
             time,
+            fail_on_invalid_time: plan.fail_on_invalid_timestamp,
             table,
         })
     }
@@ -82,6 +85,13 @@ impl Source {
                 Err(_) if !rows.is_present(row) => {
                     times.push(rows.times[row]);
                     kept.push(row as u32);
+                }
+                Err(reason) if self.fail_on_invalid_time => {
+                    return Err(EngineError::Sql(SqlError::new(
+                        ErrorKind::InvalidRecordTimestamp,
+                        format!("{reason}; ksql.timestamp.throw.on.invalid is set"),
+                        "Correct the data, or let such records be left out.",
+                    )));
                 }
                 Err(reason) => ctx.report_row(reason, &rows.triggers, row),
             }

@@ -68,6 +68,7 @@ pub(super) fn source(relation: &str, kind: RelationKind) -> Step {
         value_format: Format::new(FormatKind::Json),
         window: None,
         timestamp: None,
+        fail_on_invalid_timestamp: false,
         pseudo: vec![],
         materialize: kind == RelationKind::Table,
     };
@@ -110,6 +111,7 @@ pub(super) fn window(kind: WindowKind, grace_ms: i64) -> Option<AggregateWindow>
 
 pub(super) fn sink(input: usize, of: &Step, relation: &str) -> Step {
     let sink = Sink {
+        rekeyed: false,
         relation: Some(relation.into()),
         topic: Some(relation.into()),
         key_format: Format::new(FormatKind::Json),

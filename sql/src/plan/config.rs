@@ -30,6 +30,8 @@ pub struct PlanConfig {
     /// `ksql.new.query.planner.enabled`: the result of a plain projection has the key columns that are
     /// selected, in that order, be it none.
     pub key_as_selected: bool,
+    /// `ksql.timestamp.throw.on.invalid`: a record without a valid time stops the query.
+    pub fail_on_invalid_timestamp: bool,
     /// `ksql.service.id`: part of the names of internal topics.
     pub service_id: String,
     /// `millstream.sql.extensions`: what ksqlDB's own cases say must be refused is done: several
@@ -52,6 +54,7 @@ impl Default for PlanConfig {
             sink_partitions: None,
             sink_replicas: None,
             key_as_selected: false,
+            fail_on_invalid_timestamp: false,
             service_id: "default_".to_owned(),
             extensions: false,
             query_number: None,
@@ -92,6 +95,9 @@ impl PlanConfig {
             "sink.replicas" => self.sink_replicas = Some(parse(name, value, "a whole number")?),
             "millstream.sql.extensions" => {
                 self.extensions = parse(name, value, "true or false")?;
+            }
+            "timestamp.throw.on.invalid" => {
+                self.fail_on_invalid_timestamp = parse(name, value, "true or false")?;
             }
             "service.id" => self.service_id = value.to_owned(),
             _ => {}

@@ -157,6 +157,7 @@ fn sink(
         retention_ms: properties.retention_ms,
     };
     let sink = Sink {
+        rekeyed: false,
         relation: Some(relation.name.clone()),
         topic: Some(topic),
         key_format,
@@ -211,6 +212,7 @@ pub(super) fn plan_push(query: &Query, context: Context<'_>) -> Result<Plan> {
     let planned = query::plan(query, Purpose::Push, context)?;
     let first = &planned.first_source;
     let sink = Sink {
+        rekeyed: false,
         relation: None,
         topic: None,
         key_format: first.key_format.clone(),

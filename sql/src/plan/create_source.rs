@@ -140,6 +140,7 @@ fn materializing_dataflow(relation: &Relation, number: u64) -> Dataflow {
     let source = query_steps::source_op(relation, vec![], true);
     let source = steps.push(step("KsqlTopic", Op::Source(source), vec![]));
     let sink = Sink {
+        rekeyed: false,
         relation: None,
         topic: None,
         key_format: relation.key_format.clone(),

@@ -40,6 +40,7 @@ pub(super) fn plan_select(
         kind: PersistentKind::Insert,
     };
     let sink = Sink {
+        rekeyed: false,
         relation: Some(relation.name.clone()),
         topic: Some(relation.topic.clone()),
         key_format: relation.key_format.clone(),

@@ -62,7 +62,28 @@ pub fn plan(
     config: &PlanConfig,
     env: &dyn PlanEnv,
 ) -> Result<Plan> {
-    let context = Context { catalog, config, env };
+    let mut plan = plan_statement(statement, Context { catalog, config, env })?;
+    let dataflow = match &mut plan {
+        Plan::Ddl(ddl) => ddl.start.as_mut(),
+        Plan::Push(query) => Some(&mut query.dataflow),
+        _ => None,
+    };
+    if let Some(dataflow) = dataflow {
+        let rekeyed = dataflow.steps.iter().any(|s| matches!(s.op, Op::SelectKey { .. }));
+        for step in &mut dataflow.steps {
+            match &mut step.op {
+                Op::Source(source) => {
+                    source.fail_on_invalid_timestamp = config.fail_on_invalid_timestamp;
+                }
+                Op::Sink(sink) => sink.rekeyed = rekeyed,
+                _ => {}
+            }
+        }
+    }
+    Ok(plan)
+}
+
+fn plan_statement(statement: &ParsedStatement, context: Context<'_>) -> Result<Plan> {
     match &statement.statement {
         // What has no closer place is said of the thing to be created.
         Statement::CreateSource(create) => create_source::plan(create, &statement.text, context)
@@ -178,6 +199,8 @@ pub struct Source {
     pub value_format: Format,
     pub window: Option<KeyWindow>,
     pub timestamp: Option<TimestampColumn>,
+    /// Whether a record whose `timestamp` is no valid time stops the query; else it is left out.
+    pub fail_on_invalid_timestamp: bool,
     pub pseudo: Vec<PseudoColumn>,
     pub materialize: bool,
 }
@@ -236,6 +259,8 @@ pub struct Sink {
     pub key_format: Format,
     pub value_format: Format,
     pub timestamp: Option<TimestampColumn>,
+    /// Whether the query makes its keys itself; else a record without a key stays one.
+    pub rekeyed: bool,
 }
 
 /// What a statement means, given the catalog.

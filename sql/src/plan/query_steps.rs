@@ -373,6 +373,7 @@ pub(super) fn source_op(
         value_format: relation.value_format.clone(),
         window: relation.window,
         timestamp: relation.timestamp.clone(),
+        fail_on_invalid_timestamp: false,
         pseudo,
         materialize: materialize && relation.kind == RelationKind::Table,
     }

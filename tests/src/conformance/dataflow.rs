@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millstream_connectors::formats::{self, Block, Encoder, window};
 use millstream_connectors::log::rows::{RawRecord, RowBuilder};
+use millstream_engine::EngineError;
 use millstream_engine::graph::{Graph, GraphOptions, StepContext};
 use millstream_engine::rows::{Headers, Rows};
 use millstream_engine::state::NodeState;
@@ -65,7 +66,8 @@ impl Query {
                 Op::Sink(sink) => sinks.push(Sink {
                     step,
                     topic: sink.topic.clone(),
-                    key: formats::encoder(&sink.key_format, &plan.schema.key).map_err(other)?,
+                    key: formats::key_encoder(&sink.key_format, &plan.schema.key, sink.rekeyed)
+                        .map_err(other)?,
                     value: formats::encoder(&sink.value_format, &plan.schema.value)
                         .map_err(other)?,
                     window: plan.window,
@@ -136,7 +138,10 @@ impl Query {
         }
         self.fed += 1;
         let context = StepContext { epoch: self.fed, now_ms: 0, consolidate: false };
-        let output = self.graph.step(inputs, &context).map_err(other)?;
+        let output = self.graph.step(inputs, &context).map_err(|e| match e {
+            EngineError::Sql(e) => Refusal::Sql(e),
+            e => other(e),
+        })?;
         self.reported.extend(output.errors.into_iter().map(|e| e.reason));
         self.seal()?;
         Ok(output.sinks)

@@ -69,7 +69,12 @@ pub fn decode(bytes: Option<&[u8]>, format: &Format, columns: &[Column]) -> Resu
     };
     match format.kind {
         FormatKind::Json => {
-            Json::parse(text()?).map(Actual::Json).map_err(|e| format!("malformed JSON: {e}"))
+            let json = Json::parse(text()?).map_err(|e| format!("malformed JSON: {e}"))?;
+            for column in columns {
+                let value = json.get(&column.name).or((columns.len() == 1).then_some(&json));
+                doubles_have_a_fraction(value.unwrap_or(&Json::Null), &column.ty)?;
+            }
+            Ok(Actual::Json(json))
         }
         FormatKind::Delimited => Ok(Actual::Json(Json::String(text()?.into()))),
         FormatKind::None => Err("bytes where format NONE wants null".into()),
@@ -80,6 +85,25 @@ pub fn decode(bytes: Option<&[u8]>, format: &Format, columns: &[Column]) -> Resu
         FormatKind::JsonSr | FormatKind::Avro | FormatKind::Protobuf | FormatKind::ProtobufNoSr => {
             Err(format!("format not built in: {}", format.kind))
         }
+    }
+}
+
+/// Java's text of a DOUBLE always has a point or an exponent.
+fn doubles_have_a_fraction(json: &Json, ty: &SqlType) -> Result<(), String> {
+    match (json, ty) {
+        (Json::Number(text), SqlType::Double) if !text.contains(['.', 'e', 'E']) => {
+            Err(format!("a DOUBLE is written as {text}"))
+        }
+        (Json::Array(items), SqlType::Array(item)) => {
+            items.iter().try_for_each(|json| doubles_have_a_fraction(json, item))
+        }
+        (Json::Object(fields), SqlType::Map(_, item)) => {
+            fields.iter().try_for_each(|(_, json)| doubles_have_a_fraction(json, item))
+        }
+        (Json::Object(_), SqlType::Struct(fields)) => fields.iter().try_for_each(|field| {
+            doubles_have_a_fraction(json.get(&field.name).unwrap_or(&Json::Null), &field.ty)
+        }),
+        _ => Ok(()),
     }
 }
 
