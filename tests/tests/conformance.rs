@@ -112,3 +112,32 @@ fn a_rejection_must_come_last_and_for_the_right_reason() {
     let accepted = |c: &mut Case| c.statements[1] = c.statements[1].replace("prize", "price");
     must_fail(name, accepted, "accepted");
 }
+
+/// `docs/traps.md` and the cases name each other, and the other tests it names are there.
+#[test]
+fn every_semantic_trap_has_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &Path| std::fs::read_to_string(path).expect("a file that can be read");
+    let cases = cases();
+    let number_of = |case: &Case| case.name.strip_prefix("trap ")?.split(':').next()?.parse().ok();
+    let mut tested: Vec<usize> =
+        cases.iter().filter(|c| c.file == "traps").filter_map(number_of).collect();
+    let mut listed = Vec::new();
+    for line in read(&root.join("docs/traps.md")).lines() {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let [number, _, test] = cells.as_slice() else { continue };
+        let Ok(number) = number.trim_start_matches("| ").parse::<usize>() else { continue };
+        listed.push(number);
+        match test.trim_end_matches(" |").trim_matches('`') {
+            "traps" => assert!(tested.contains(&number), "no case for trap {number}"),
+            test => {
+                let (file, function) = test.split_once("::").expect("file::function");
+                let text = read(&root.join(file));
+                assert!(text.contains(&format!("fn {function}(")), "{file} has no {function}");
+            }
+        }
+    }
+    assert_eq!(listed, (1..=46).collect::<Vec<_>>());
+    tested.retain(|n| !listed.contains(n));
+    assert!(tested.is_empty(), "docs/traps.md does not list {tested:?}");
+}

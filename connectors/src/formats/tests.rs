@@ -1,11 +1,13 @@
 //! DELIMITED, KAFKA and NONE: rules case by case, and hostile bytes.
 
-use arrow::array::{Array, ArrayRef};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array};
 use millstream_sql::catalog::{Format, FormatKind};
 use millstream_sql::types::{Column, SqlType};
 use proptest::prelude::*;
 
-use super::{Decoded, Payload, decoder, encoder};
+use super::{Decoded, Payload, decoder, encoder, key_encoder};
 
 fn columns(types: &[SqlType]) -> Vec<Column> {
     types.iter().enumerate().map(|(i, ty)| Column::new(format!("C{i}"), ty.clone())).collect()
@@ -110,5 +112,27 @@ proptest! {
         let types = [SqlType::String, SqlType::Decimal { precision: 10, scale: 3 }];
         let _ = decode(&Format::new(FormatKind::Delimited), &types, Some(&bytes));
         let _ = decode(&Format::new(FormatKind::Kafka), &types[..1], Some(&bytes));
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_written_fails_alone() {
+    let encoder = encoder(&Format::new(FormatKind::Kafka), &columns(&[SqlType::Boolean])).unwrap();
+    let values: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), None]));
+    let encoded = encoder.encode(&[values], 2);
+    assert_eq!(encoded.row(0), Err("the KAFKA format does not hold Boolean"));
+    assert_eq!(encoded.row(1), Ok(None));
+}
+
+#[test]
+fn a_key_of_nulls_is_no_key_unless_the_query_made_it() {
+    let columns = columns(&[SqlType::Int, SqlType::Int]);
+    let values = |v: [Option<i32>; 2]| -> ArrayRef { Arc::new(Int32Array::from(v.to_vec())) };
+    let keys = [values([None, Some(1)]), values([None, None])];
+    for (rekeyed, want) in [(false, None), (true, Some(r#"{"C0":null,"C1":null}"#))] {
+        let encoder = key_encoder(&Format::new(FormatKind::Json), &columns, rekeyed).unwrap();
+        let encoded = encoder.encode(&keys, 2);
+        assert_eq!(encoded.row(0), Ok(want.map(str::as_bytes)), "rekeyed: {rekeyed}");
+        assert_eq!(encoded.row(1), Ok(Some(&br#"{"C0":1,"C1":null}"#[..])));
     }
 }
