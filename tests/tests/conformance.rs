@@ -23,7 +23,9 @@ fn must_fail(name: &str, alter: impl FnOnce(&mut Case), reason: &str) {
     let mut case = case(name);
     alter(&mut case);
     match run_one(&case) {
-        Outcome::Wrong(why) | Outcome::Refused(why) => assert!(why.contains(reason), "{why:?} does not name {reason:?}"),
+        Outcome::Wrong(why) | Outcome::Refused(why) => {
+            assert!(why.contains(reason), "{why:?} does not name {reason:?}")
+        }
         other => panic!("an altered case gave {other:?}"),
     }
 }
@@ -93,7 +95,10 @@ fn another_catalog_fails() {
     for (post, reason) in [
         (r#"{"sources": [{"name": "BIG", "type": "table"}]}"#, "type"),
         (r#"{"sources": [{"name": "big", "type": "stream"}]}"#, "catalog"),
-        (r#"{"sources": [{"name": "BIG", "schema": "account STRING KEY, amount DOUBLE"}]}"#, "schema"),
+        (
+            r#"{"sources": [{"name": "BIG", "schema": "account STRING KEY, amount DOUBLE"}]}"#,
+            "schema",
+        ),
         (r#"{"sources": [{"name": "BIG", "valueFormat": "AVRO"}]}"#, "valueFormat"),
         (r#"{"topics": {"topics": [{"name": "SMALL"}]}}"#, "SMALL"),
         (r#"{"topics": {"blacklist": ".*IG"}}"#, "must not exist"),

@@ -78,6 +78,14 @@ fn run(args: &Args) -> Result<ExitCode, String> {
             code = ExitCode::FAILURE;
         }
     }
+    // The suite's own list of reasons, if it is there: each must be one of our public codes.
+    let kinds = args.dir.parent().map(|suite| suite.join("error_kinds.md"));
+    if let Some(table) = kinds.and_then(|path| std::fs::read_to_string(path).ok()) {
+        for what in account::unknown_kinds(&table) {
+            println!("{what}");
+            code = ExitCode::FAILURE;
+        }
+    }
     println!("{}", runner::count(&results));
     Ok(code)
 }

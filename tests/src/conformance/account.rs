@@ -8,6 +8,8 @@
 
 use std::collections::BTreeSet;
 
+use millstream_sql::ErrorKind;
+
 use super::runner::{CaseResult, Outcome};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,6 +126,16 @@ pub fn unlike(known: &BTreeSet<String>, results: &[CaseResult]) -> Vec<String> {
     missing.chain(stale).collect()
 }
 
+/// The error kinds that a table `` | `kind` | … `` lists and that are no public code of ours.
+pub fn unknown_kinds(table: &str) -> Vec<String> {
+    let kinds = table.lines().filter_map(|l| l.strip_prefix("| `")?.split('`').next());
+    let is_ours = |kind: &&str| ErrorKind::ALL.iter().any(|k| k.code() == *kind);
+    kinds
+        .filter(|kind| !is_ours(kind))
+        .map(|kind| format!("{kind} is no public error code"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,5 +174,7 @@ mod tests {
         let unlike = unlike(&list, &results);
         assert_eq!(unlike, ["KNOWN.md does not list f/e", "KNOWN.md lists f/c, which passes"]);
         assert!(known("- `f/d`: \n").is_err());
+        let table = "| kind | meaning |\n|---|---|\n| `syntax` | … |\n| `sorrow` | … |\n";
+        assert_eq!(unknown_kinds(table), ["sorrow is no public error code"]);
     }
 }
