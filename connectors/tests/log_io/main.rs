@@ -165,6 +165,7 @@ fn schema() -> Schema {
 
 fn source(topic: &str) -> plan::Source {
     plan::Source {
+        fail_on_invalid_timestamp: false,
         relation: topic.to_uppercase(),
         topic: topic.to_owned(),
         kind: RelationKind::Stream,
@@ -180,6 +181,7 @@ fn source(topic: &str) -> plan::Source {
 
 fn sink(world: &mut World, topic: &str, window: Option<KeyWindow>) -> SinkId {
     let sink = plan::Sink {
+        rekeyed: false,
         relation: Some(topic.to_uppercase()),
         topic: Some(topic.to_owned()),
         key_format: Format::new(FormatKind::Kafka),
