@@ -32,9 +32,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
-use millstream_sql::error::{ErrorKind, Result, SqlError};
+use millstream_sql::error::{ErrorKind, Result, Span, SqlError};
 use millstream_sql::plan::{Plan, PlanConfig, PullPlan, plan};
-use millstream_sql::syntax::ast::{ParsedStatement, QueryTarget, RelationKind, Statement};
+use millstream_sql::syntax::ast::{
+    ExplainTarget, ParsedStatement, QueryTarget, RelationKind, Statement,
+};
 use millstream_sql::syntax::{parse_statement, split_statements};
 use millstream_sql::types::{Column, SqlType};
 
@@ -168,7 +170,7 @@ impl Session {
             return Err(fail(SqlError::new(ErrorKind::Syntax, message, remedy), text));
         };
         let parsed = self.parse(piece.text, &scope)?;
-        self.start_query(&parsed, &scope).map_err(|e| fail(e, &parsed.text))
+        self.start_query(&parsed, &scope).map_err(|e| fail(e.at(subject(&parsed)), &parsed.text))
     }
 
     fn request_scope(&self, ctx: &RequestContext) -> Result<Scope> {
@@ -206,7 +208,9 @@ impl Session {
         let shown = format!("{};", parsed.text);
         match self.perform(&parsed, scope) {
             Ok(entity) => Ok(entity.map(|entity| Answer::new(&shown, entity))),
-            Err(error) => Err(StatementError { error, statement: parsed.text }),
+            Err(error) => {
+                Err(StatementError { error: error.at(subject(&parsed)), statement: parsed.text })
+            }
         }
     }
 
@@ -313,6 +317,23 @@ impl Session {
         let limit_reached = !is_table && plan.limit.is_some_and(|limit| rows as u64 >= limit);
         Ok(PullRows { query_id, columns: columns.collect(), batches, epoch, limit_reached })
     }
+}
+
+/// Where a statement names what it is about: the place of an error that has none of its own.
+fn subject(parsed: &ParsedStatement) -> Option<Span> {
+    let name = match &parsed.statement {
+        Statement::Describe { name, .. } => return name.span,
+        Statement::Terminate(QueryTarget::Id(id))
+        | Statement::Pause(QueryTarget::Id(id))
+        | Statement::Resume(QueryTarget::Id(id))
+        | Statement::Explain(ExplainTarget::Query(id)) => id,
+        Statement::DescribeFunction { name } | Statement::Set { name, .. } => name,
+        Statement::Print { topic, .. } | Statement::AssertTopic { topic, .. } => topic,
+        _ => return None,
+    };
+    // ASCII upper case keeps every byte where it is.
+    let start = parsed.text.to_ascii_uppercase().rfind(&name.to_ascii_uppercase())?;
+    Some(Span { start, end: start + name.len() })
 }
 
 /// The id of a transient query as it was given out: what is not quoted in a statement came in upper
