@@ -4,10 +4,11 @@
 //! results are gathered from the argument's element columns by index, so no function here knows what
 //! it holds.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use arrow::array::{Array, AsArray, Int32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::row::Rows;
@@ -16,6 +17,7 @@ use super::picks::{Picks, encode, items, list_range};
 use super::typed::{B, I, L, List, S, f2, f3, rows, some};
 use super::{Call, Kernel, Library};
 use crate::expr::eval::{Outcome, cast};
+use crate::expr::java;
 
 pub(super) fn add(lib: &mut Library) {
     lib.category("ARRAY");
@@ -287,6 +289,21 @@ fn length() -> Kernel {
     })
 }
 
+/// The order of two elements, which is not that of their encodings for texts and bytes.
+fn order(values: &ArrayRef, keys: &Rows, a: usize, b: usize) -> Ordering {
+    match values.data_type() {
+        DataType::Utf8View => {
+            let texts = values.as_string_view();
+            java::compare_utf16(texts.value(a).as_bytes(), texts.value(b).as_bytes())
+        }
+        DataType::Binary => {
+            let bytes = values.as_binary::<i32>();
+            java::compare_signed(bytes.value(a), bytes.value(b))
+        }
+        _ => keys.row(a).cmp(&keys.row(b)),
+    }
+}
+
 fn best(greatest: bool) -> Kernel {
     Box::new(move |call: &mut Call<'_, '_>| {
         let arg = call.args.remove(0);
@@ -296,11 +313,10 @@ fn best(greatest: bool) -> Kernel {
             .map(|row| {
                 let (keys, range) = (keys.as_ref()?, list_range(&arg, row)?);
                 let present = range.filter(|i| values.is_valid(*i));
-                let key = |i: &usize| keys[0].row(*i);
                 let found = if greatest {
-                    present.max_by(|a, b| key(a).cmp(&key(b)))
+                    present.max_by(|a, b| order(values, &keys[0], *a, *b))
                 } else {
-                    present.min_by(|a, b| key(a).cmp(&key(b)))
+                    present.min_by(|a, b| order(values, &keys[0], *a, *b))
                 };
                 found.map(|i| i as i32)
             })
@@ -339,7 +355,7 @@ fn sort() -> Kernel {
             out.row(ordered.map(|((keys, range), descending)| {
                 let (mut present, nulls): (Vec<usize>, Vec<usize>) =
                     range.partition(|i| values.is_valid(*i));
-                present.sort_by(|a, b| keys[0].row(*a).cmp(&keys[0].row(*b)));
+                present.sort_by(|a, b| order(values, &keys[0], *a, *b));
                 if descending {
                     present.reverse();
                 }

@@ -1,18 +1,20 @@
 //! Numbers: rounding, roots, logarithms, trigonometry, the greatest and least of several values.
 
+use std::cmp::Ordering as Order;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::{cmp, zip::zip};
-use arrow::datatypes::i256;
+use arrow::datatypes::{DataType, i256};
 
 use super::typed::{D, I, L, N, Opt, S, f1, f2, f4, f5, some};
 use super::{Call, Kernel, Library};
 use crate::expr::eval::decimal::{self, Rounding};
 use crate::expr::eval::{Outcome, Value};
+use crate::expr::java;
 use crate::types::SqlType;
 
 fn real(f: fn(f64) -> f64) -> Kernel {
@@ -384,6 +386,10 @@ fn extreme(greatest: bool) -> Kernel {
         };
         let mut best = first.into_array(call.rows);
         for next in args {
+            if let Some(take) = better_bytes(&next, &best, call.rows, greatest) {
+                best = zip(&take, &next.datum(), &best).expect("all arguments have one type");
+                continue;
+            }
             let better = if greatest {
                 cmp::gt(&next.datum(), &best)
             } else {
@@ -395,6 +401,36 @@ fn extreme(greatest: bool) -> Kernel {
         }
         best
     })
+}
+
+/// As [`take_next`], for STRING and BYTES, which Java orders in its own way; `None` for other types.
+fn better_bytes(
+    next: &Value,
+    best: &ArrayRef,
+    rows: usize,
+    greatest: bool,
+) -> Option<BooleanArray> {
+    let wanted = if greatest { Order::Greater } else { Order::Less };
+    let bits = match best.data_type() {
+        DataType::Utf8View => {
+            let (a, b) = (next.array.as_string_view(), best.as_string_view());
+            let order = |row| {
+                java::compare_utf16(a.value(next.at(row)).as_bytes(), b.value(row).as_bytes())
+            };
+            BooleanBuffer::collect_bool(rows, |row| {
+                !next.is_null(row) && (b.is_null(row) || order(row) == wanted)
+            })
+        }
+        DataType::Binary => {
+            let (a, b) = (next.array.as_binary::<i32>(), best.as_binary::<i32>());
+            let order = |row| java::compare_signed(a.value(next.at(row)), b.value(row));
+            BooleanBuffer::collect_bool(rows, |row| {
+                !next.is_null(row) && (b.is_null(row) || order(row) == wanted)
+            })
+        }
+        _ => return None,
+    };
+    Some(BooleanArray::new(bits, None))
 }
 
 /// Where the next value is better, or the only one.

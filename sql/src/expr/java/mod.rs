@@ -4,6 +4,7 @@ mod hash;
 mod iso;
 mod moment;
 mod numbers;
+mod order;
 mod parsed;
 mod pattern;
 pub(crate) mod regex;
@@ -16,6 +17,7 @@ pub use iso::{
 };
 pub(crate) use numbers::plain;
 pub use numbers::{decimal_to_string, double_to_string, float_to_string};
+pub use order::{compare_signed, compare_utf16};
 pub use parsed::Parsed;
 pub use pattern::Pattern;
 pub use zone::Zone;

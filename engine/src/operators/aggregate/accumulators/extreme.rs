@@ -10,6 +10,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{ArrowNativeTypeOp, DataType};
 
+use millstream_sql::expr::java::{compare_signed, compare_utf16};
+
 use super::number::Number;
 use super::{Accumulator, Args, retain_slots};
 use crate::error::Result;
@@ -147,17 +149,6 @@ impl ExtremeBytes {
             }
         }
     }
-}
-
-/// UTF-8 in the order of UTF-16 units: what is above U+FFFF comes before U+E000 to U+FFFF.
-pub(super) fn compare_utf16(a: &[u8], b: &[u8]) -> Ordering {
-    let rank = |byte: &u8| if matches!(byte, 0xee | 0xef) { byte + 0x10 } else { *byte };
-    a.iter().map(rank).cmp(b.iter().map(rank))
-}
-
-/// Bytes as Java's `ByteBuffer` compares them.
-pub(super) fn compare_signed(a: &[u8], b: &[u8]) -> Ordering {
-    a.iter().map(|&byte| byte as i8).cmp(b.iter().map(|&byte| byte as i8))
 }
 
 impl Accumulator for ExtremeBytes {
