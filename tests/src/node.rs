@@ -68,8 +68,10 @@ pub struct Node {
 /// What the operating system knows of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
-    /// User and system time since its start.
-    pub cpu: Duration,
+    /// Time in its own code since its start, in steps of 10 ms.
+    pub user: Duration,
+    /// Time in the kernel on its behalf since its start, in steps of 10 ms.
+    pub system: Duration,
     pub peak_rss_bytes: u64,
     pub rss_bytes: u64,
 }
@@ -236,8 +238,16 @@ pub fn usage_of(pid: u32) -> Usage {
     let fields: Vec<&str> =
         stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
     let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
-    usage.cpu = Duration::from_millis((ticks(11) + ticks(12)) * 10);
+    usage.user = Duration::from_millis(ticks(11) * 10);
+    usage.system = Duration::from_millis(ticks(12) * 10);
     usage
+}
+
+impl Usage {
+    /// User and system time since its start.
+    pub fn cpu(&self) -> Duration {
+        self.user + self.system
+    }
 }
 
 /// An address on the loopback that nobody listens on right now.

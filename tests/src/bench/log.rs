@@ -4,10 +4,15 @@
 //! consume with 1 and with 16 clients, then produce and consume at once, as fast as it goes and at
 //! half of what the slower of the two reached. What counts is the work per CPU second *of the broker's
 //! process*, because generator and brokers share the machine; and latencies at the same half load.
+//! Both are asked in the same way: frames made once, [`load`]'s pipeline and fetch size, connections
+//! without delay. Before each load what is left of the one before is settled ([`settle`]), and each
+//! round begins with another broker, so that neither always pays for the other's dirty pages.
 //!
 //! Pairings: A, an acknowledged record is in the page cache (`durability=os` beside Kafka's
 //! defaults); B, it is on the disk (`durability=fsync` beside Kafka with `flush.messages=1`).
-//! At last: how long until a start with 1,000 partitions takes a record.
+//! At last: how long until a start with 1,000 partitions takes a record: from starting the process
+//! after a clean stop, over its recovery, to the acknowledgement of a produce (its own connection
+//! included, tried every millisecond). For Kafka that is the shell script and the JVM, too.
 //!
 //! Bounded: each load by its seconds; topics are deleted after their load, brokers stopped, and the
 //! folder is removed by whoever made it.
@@ -17,7 +22,7 @@ pub mod load;
 pub mod raw;
 pub mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -33,6 +38,10 @@ const MB: f64 = 1e6;
 const BOTH_CLIENTS: usize = 4;
 /// Partitions of the start measurement.
 const START_PARTITIONS: i32 = 1000;
+/// A single start says little on a machine that does other things.
+const STARTS_MIN: usize = 5;
+/// How long deleted files may take to go before the next load.
+const SETTLE_MAX: Duration = Duration::from_secs(20);
 /// Java compiles what runs often; a broker that was just started is not what it will be. Loads go on
 /// until one does no more than this much better than the best before, or there were enough.
 const WARM_UP_SECONDS: f64 = 5.0;
@@ -90,6 +99,8 @@ pub struct Measured {
     pub mb_per_second: f64,
     /// User and system time of the broker's process.
     pub cpu_seconds: f64,
+    /// The kernel's share of it.
+    pub system_seconds: f64,
     pub mb_per_cpu_second: f64,
     /// From sending a batch to its acknowledgement (a fetch's answer), milliseconds.
     pub p50_ms: f64,
@@ -226,10 +237,11 @@ impl Subject {
     }
 
     fn end(&mut self, topic: &str) -> Result<(), String> {
-        self.client.delete_topic(topic).map_err(|e| format!("delete {topic}: {e}"))
+        self.client.delete_topic(topic).map_err(|e| format!("delete {topic}: {e}"))?;
+        settle(&self.how.folder)
     }
 
-    /// Produces for some time, then consumes it all.
+    /// Produces for some time, then consumes it for as long.
     fn loads(
         &mut self,
         pairing: &Pairing,
@@ -244,12 +256,14 @@ impl Subject {
             self.measure(pairing, "produce", target, |target| load::produce(target, seconds))?,
         ];
         if pairing.consume {
+            write_back(&self.how.folder)?;
             let mut ends = Vec::new();
             for partition in 0..clients as i32 {
                 let end = self.client.end_offset(&topic, partition);
                 ends.push(end.map_err(|e| e.to_string())?);
             }
-            measured.push(self.measure(pairing, "consume", target, |t| load::consume(t, &ends))?);
+            let consume = |target: Target<'_>| load::consume(target, &ends, seconds);
+            measured.push(self.measure(pairing, "consume", target, consume)?);
         }
         self.end(&topic)?;
         Ok(measured)
@@ -282,10 +296,11 @@ impl Subject {
         target: Target<'_>,
         work: impl FnOnce(Target<'_>) -> Result<Done, String>,
     ) -> Result<Measured, String> {
-        let before = self.broker.usage().cpu;
+        let before = self.broker.usage();
         let done = work(target)?;
         let usage = self.broker.usage();
-        let cpu_seconds = (usage.cpu - before).max(Duration::from_millis(10)).as_secs_f64();
+        let cpu = usage.cpu().saturating_sub(before.cpu());
+        let cpu_seconds = cpu.max(Duration::from_millis(10)).as_secs_f64();
         let mb = done.records as f64 * RECORD_BYTES as f64 / MB;
         let one = Measured {
             pairing: pairing.name.into(),
@@ -296,6 +311,7 @@ impl Subject {
             seconds: done.seconds,
             mb_per_second: mb / done.seconds,
             cpu_seconds,
+            system_seconds: usage.system.saturating_sub(before.system).as_secs_f64(),
             mb_per_cpu_second: mb / cpu_seconds,
             p50_ms: percentile(&done.latencies, 0.5),
             p99_ms: percentile(&done.latencies, 0.99),
@@ -306,6 +322,33 @@ impl Subject {
         eprint!("{}", report(std::slice::from_ref(&one)));
         Ok(one)
     }
+}
+
+/// Waits until the files of deleted topics are gone and everything else is on the disk: what one
+/// load leaves behind is not the next one's work.
+fn settle(folder: &Path) -> Result<(), String> {
+    let begin = Instant::now();
+    while has_leftovers(folder, 3) && begin.elapsed() < SETTLE_MAX {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    write_back(folder)
+}
+
+/// Whether a directory of a deleted topic is left, `depth` levels down.
+fn has_leftovers(folder: &Path, depth: usize) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).any(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_left = name.starts_with("load-") || name.ends_with("-delete");
+        is_left || (depth > 1 && has_leftovers(&entry.path(), depth - 1))
+    })
+}
+
+/// Writes what is dirty in the page cache of the folder's file system.
+fn write_back(folder: &Path) -> Result<(), String> {
+    let synced = std::fs::File::open(folder).and_then(|file| Ok(rustix::fs::syncfs(file)?));
+    synced.map_err(|e| format!("sync the file system of {}: {e}", folder.display()))
 }
 
 /// Makes a topic and waits until all of it takes records. Each partition gets one.
@@ -342,7 +385,7 @@ fn starts(options: &Options, kind: Kind) -> Result<Vec<Measured>, String> {
     make_topic(&mut client, broker.address(), "many", START_PARTITIONS, &[])?;
     broker.stop()?;
     let mut measured = Vec::new();
-    for _ in 0..options.rounds {
+    for _ in 0..options.rounds.max(STARTS_MIN) {
         let (broker, took) = Broker::start(&how, "many", true)?;
         let usage = broker.usage();
         let ms = took.as_secs_f64() * 1e3;
@@ -354,7 +397,8 @@ fn starts(options: &Options, kind: Kind) -> Result<Vec<Measured>, String> {
             batch_kib: 1,
             seconds: took.as_secs_f64(),
             mb_per_second: 0.0,
-            cpu_seconds: usage.cpu.as_secs_f64(),
+            cpu_seconds: usage.cpu().as_secs_f64(),
+            system_seconds: usage.system.as_secs_f64(),
             mb_per_cpu_second: 0.0,
             p50_ms: ms,
             p99_ms: ms,

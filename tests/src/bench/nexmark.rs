@@ -190,7 +190,7 @@ fn measure(setup: &Setup, query: &Query, oracle: &Oracle) -> Result<Measured, St
         }
     }
     node.ksql(SOURCES)?;
-    let cpu_before = node.usage().cpu;
+    let cpu_before = node.usage().cpu();
     let read_before = records_in(&node)?;
     let begin = Instant::now();
     node.ksql(query.sql)?;
@@ -198,7 +198,7 @@ fn measure(setup: &Setup, query: &Query, oracle: &Oracle) -> Result<Measured, St
     let (mut moved, mut moved_cpu) = (begin, cpu_before);
     let (mut quiet, mut quiet_cpu) = (begin, cpu_before);
     while quiet.elapsed() < QUIET || last.records_in < expected_in {
-        let cpu = node.usage().cpu;
+        let cpu = node.usage().cpu();
         let now =
             Progress { records_in: records_in(&node)? - read_before, rows: end_of(&mut client)? };
         if now != last {

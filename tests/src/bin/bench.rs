@@ -44,7 +44,7 @@ enum What {
         /// Seconds of each load.
         #[arg(long, default_value_t = 3.0)]
         seconds: f64,
-        /// Times each load is repeated; medians are reported.
+        /// Times each load is repeated (starts five times at least); medians are reported.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
         /// Sizes of record batches in KiB, comma-separated: 16 is Kafka's own producer's.

@@ -124,16 +124,18 @@ pub fn produce(target: Target<'_>, seconds: f64) -> Result<Done, String> {
     })
 }
 
-/// Consumes each partition from its beginning; together they hold `records`.
+/// Consumes each partition from its beginning, again and again, until `seconds` have passed: how
+/// much was produced does not decide how long is measured. `ends` are the partitions' ends.
 ///
 /// # Errors
 /// When a client fails, or a partition gives nothing where records must be.
-pub fn consume(target: Target<'_>, ends: &[i64]) -> Result<Done, String> {
+pub fn consume(target: Target<'_>, ends: &[i64], seconds: f64) -> Result<Done, String> {
     all(target, |partition| {
         let (mut sender, mut receiver) = connect(target.address, TIMEOUT)?;
-        let (mut next, mut latencies) = (0, Vec::new());
+        let (mut next, mut records, mut latencies) = (0, 0, Vec::new());
         let end = ends[partition as usize];
-        while next < end {
+        let until = Instant::now() + Duration::from_secs_f64(seconds);
+        while Instant::now() < until {
             let begin = Instant::now();
             sender.send(&fetch_frame(target.topic, partition, next, FETCH_BYTES)?)?;
             let (_, after) = receiver.fetched(next)?;
@@ -141,9 +143,10 @@ pub fn consume(target: Target<'_>, ends: &[i64]) -> Result<Done, String> {
             if after <= next {
                 return Err(format!("no record at {next} of {}-{partition}", target.topic));
             }
-            next = after;
+            records += (after - next) as u64;
+            next = if after < end { after } else { 0 };
         }
-        Ok(Done { records: end as u64, latencies, ..Done::default() })
+        Ok(Done { records, latencies, ..Done::default() })
     })
 }
 
