@@ -388,11 +388,30 @@ impl Segment {
     /// Cuts the log after the record before `end`, which must be there. Only while the partition is
     /// being opened. False when the log ends before, or `end` is inside a batch.
     pub(super) fn cut_at_offset(&self, end: i64) -> Result<bool, Error> {
+        if let Some(index) = self.small_index(end) {
+            *self.index.lock() = Some(index);
+            return Ok(true);
+        }
         match self.stored_index().map(|index| self.cut_with(index, end)) {
             Some(Ok(true)) => Ok(true),
             // The index may lie; the log itself decides.
             _ => self.cut_with(Index::default(), end),
         }
+    }
+
+    /// The index of a log that ends at `end` and is too short for an index entry: as quickly made from
+    /// the log as its files are opened, and most partitions of a node with very many are like this.
+    fn small_index(&self, end: i64) -> Option<Index> {
+        if self.bytes() > u64::from(self.index_interval) {
+            return None;
+        }
+        let (mut index, mut next_offset) = (Index::default(), self.base_offset);
+        let scanned = self.scan(0, |placed| {
+            index.on_batch(self.noted(&placed), self.index_interval);
+            next_offset = placed.header.next_offset();
+            true
+        });
+        scanned.is_ok().then_some(index).filter(|_| next_offset == end)
     }
 
     fn cut_with(&self, mut index: Index, end: i64) -> Result<bool, Error> {
