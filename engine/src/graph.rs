@@ -12,7 +12,7 @@ use millstream_sql::syntax::ast::RelationKind;
 use crate::error::{EngineError, Result};
 use crate::io::{BadRecord, Epoch};
 use crate::operator::{Ctx, Operator};
-use crate::operators::{self, Filter, FlatMap, Project, SelectKey, Sink, Source};
+use crate::operators::{self, Filter, FlatMap, Project, SelectKey, Sink, Source, Union};
 use crate::rows::{Millis, Rows};
 use crate::snapshot::Selection;
 use crate::state::{NodeState, OperatorId, StateStore};
@@ -290,6 +290,7 @@ impl Builder<'_> {
             Op::FlatMap { calls } => {
                 stateless(Box::new(FlatMap::new(calls, &input(0)?.schema, &step.schema)?))
             }
+            Op::Union => stateless(Box::new(Union::new(&step.schema))),
             Op::Sink(plan) => {
                 let holds = self.sink_holds && step.relation == RelationKind::Table;
                 let state = if holds || Sink::needs_state(plan) {

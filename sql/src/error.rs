@@ -123,6 +123,7 @@ kinds! {
     DecimalOverflow = "decimal-overflow",
     InvalidRecordTimestamp = "invalid-record-timestamp",
     // Ours, beyond the documented rules of ksqlDB.
+    UnionMismatch = "union-mismatch",
     UnknownQuery = "unknown-query",
     UnknownTopic = "unknown-topic",
     IncompatibleReplacement = "incompatible-replacement",

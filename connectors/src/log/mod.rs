@@ -195,6 +195,11 @@ impl EpochIo for LogIo {
                 place
             }
             None => {
+                let start = source.start.map_or(start, |of_query| match of_query {
+                    plan::StartOffset::Earliest => StartAt::Earliest,
+                    plan::StartOffset::Latest => StartAt::Latest,
+                    plan::StartOffset::Time(ms) => StartAt::Time(ms),
+                });
                 let offsets: Result<Vec<_>, _> =
                     partitions.iter().map(|at| self.start(*at, start)).collect();
                 let offsets = offsets.map_err(|e| reader::failed(&source.topic, e))?;

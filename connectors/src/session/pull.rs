@@ -40,6 +40,7 @@ pub(super) fn read_stream(plan: &PullPlan, relation: &Relation, log: &LogParts) 
         timestamp: relation.timestamp.clone(),
         pseudo: plan.pseudo.clone(),
         materialize: false,
+        start: None,
     };
     let read = |e: millstream_engine::io::IoError| node_error(e.to_string());
     let id = io.open_source("pull", &source, None, StartAt::Earliest).map_err(read)?;

@@ -176,6 +176,7 @@ fn source(topic: &str) -> plan::Source {
         timestamp: None,
         pseudo: vec![],
         materialize: false,
+        start: None,
     }
 }
 

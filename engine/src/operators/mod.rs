@@ -13,6 +13,7 @@ mod select_key;
 mod sink;
 mod source;
 mod table;
+mod union;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
@@ -34,6 +35,7 @@ pub(crate) use project::Project;
 pub(crate) use select_key::SelectKey;
 pub(crate) use sink::Sink;
 pub(crate) use source::Source;
+pub(crate) use union::Union;
 
 use crate::codec::{RowCodec, spread};
 use crate::error::{EngineError, Result};

@@ -71,6 +71,7 @@ pub(super) fn source(relation: &str, kind: RelationKind) -> Step {
         fail_on_invalid_timestamp: false,
         pseudo: vec![],
         materialize: kind == RelationKind::Table,
+        start: None,
     };
     step("KsqlTopic", Op::Source(source), &[], schema(), kind)
 }

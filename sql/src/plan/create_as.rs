@@ -26,7 +26,12 @@ pub(super) fn plan(create: &CreateAs, text: &str, context: Context<'_>) -> Resul
     no_limit(&create.query)?;
     let properties = RelationProperties::read(&create.properties, true)?;
     let purpose = Purpose::Persistent { timestamp: properties.timestamp.as_ref() };
-    let planned = query::plan(&create.query, purpose, context)?;
+    let mut planned = query::plan(&create.query, purpose, context)?;
+    for step in &mut planned.steps.0 {
+        if let Op::Source(source) = &mut step.op {
+            source.start = properties.start;
+        }
+    }
     check_kind(create, &planned)?;
     let (mut relation, sink) = sink(create, text, &properties, &planned, context)?;
     let replaced = existing.and_then(|e| e.created_by.clone());

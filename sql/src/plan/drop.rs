@@ -1,9 +1,11 @@
 //! DROP STREAM and DROP TABLE.
 //!
 //! The query that made the relation (CREATE AS, or a SOURCE TABLE's own) is stopped with it; any
-//! other query that reads or writes it is a reason to refuse.
+//! other query that reads or writes it is a reason to refuse. With CASCADE such queries are stopped, and
+//! the relations that they made are dropped in the same way; topics stay, but the named relation's with
+//! DELETE TOPIC.
 
-use crate::catalog::{CatalogChange, PersistentKind, QueryEntry};
+use crate::catalog::{CatalogChange, PersistentKind, QueryEntry, Relation};
 use crate::error::{ErrorKind, Result, SqlError};
 use crate::plan::create_source::kind_name;
 use crate::plan::{Context, DdlPlan, Plan, query, replace};
@@ -13,7 +15,7 @@ pub(super) fn plan(
     kind: RelationKind,
     if_exists: bool,
     name: &Name,
-    delete_topic: bool,
+    (delete_topic, cascade): (bool, bool),
     context: Context<'_>,
 ) -> Result<Plan> {
     if if_exists && context.catalog.relation(&name.text).is_none() {
@@ -26,10 +28,10 @@ pub(super) fn plan(
     if delete_topic && relation.source {
         return Err(replace::read_only(&relation.name).at(name.span));
     }
-    let owns = |q: &QueryEntry| {
-        relation.created_by.as_ref() == Some(&q.id)
-            || (q.kind == PersistentKind::SourceTable && q.sink == relation.name)
-    };
+    if cascade {
+        return Ok(with_dependents(&relation, delete_topic, context));
+    }
+    let owns = |q: &QueryEntry| owns(&relation, q);
     let uses = |q: &QueryEntry| q.sources.contains(&relation.name) || q.sink == relation.name;
     let users: Vec<&str> =
         context.catalog.queries().filter(|q| uses(q) && !owns(q)).map(|q| q.id.as_str()).collect();
@@ -37,7 +39,10 @@ pub(super) fn plan(
         return Err(SqlError::new(
             ErrorKind::SourceInUse,
             format!("{} is read or written by {}", relation.name, users.join(", ")),
-            format!("TERMINATE {} first.", users.join("; TERMINATE ")),
+            format!(
+                "TERMINATE {} first; or say CASCADE, which drops all that is made from it.",
+                users.join("; TERMINATE ")
+            ),
         )
         .at(name.span));
     }
@@ -54,6 +59,46 @@ pub(super) fn plan(
         delete_topic: delete_topic.then(|| relation.topic.clone()),
         message: format!("Source {} (topic: {}) was dropped.", relation.name, relation.topic),
     }))
+}
+
+/// Whether the query is there only to make the relation.
+fn owns(relation: &Relation, query: &QueryEntry) -> bool {
+    relation.created_by.as_ref() == Some(&query.id)
+        || (query.kind == PersistentKind::SourceTable && query.sink == relation.name)
+}
+
+/// The relation with all that is made from it, what depends on something before that.
+fn with_dependents(relation: &Relation, delete_topic: bool, context: Context<'_>) -> Plan {
+    let mut relations = vec![relation.name.clone()];
+    let mut stop: Vec<String> = Vec::new();
+    let mut next = 0;
+    while let Some(name) = relations.get(next).cloned() {
+        next += 1;
+        for query in context.catalog.queries() {
+            if (query.sources.contains(&name) || query.sink == name) && !stop.contains(&query.id) {
+                stop.push(query.id.clone());
+            }
+            let made = context.catalog.relation(&query.sink).is_some_and(|sink| owns(sink, query));
+            if made && query.sources.contains(&name) && !relations.contains(&query.sink) {
+                relations.push(query.sink.clone());
+            }
+        }
+    }
+    stop.reverse();
+    relations.reverse();
+    let mut changes: Vec<CatalogChange> =
+        stop.iter().map(|id| CatalogChange::DropQuery(id.clone())).collect();
+    changes.extend(relations.iter().map(|name| CatalogChange::DropRelation(name.clone())));
+    let others = &relations[..relations.len() - 1];
+    let with = if others.is_empty() { String::new() } else { format!(" with {}", others.join(", ")) };
+    Plan::Ddl(DdlPlan {
+        changes,
+        start: None,
+        stop,
+        create_topic: None,
+        delete_topic: delete_topic.then(|| relation.topic.clone()),
+        message: format!("Source {} (topic: {}) was dropped{with}.", relation.name, relation.topic),
+    })
 }
 
 pub(super) fn wrong_kind(name: &str, is: RelationKind) -> SqlError {

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use crate::catalog::{Format, KeyWindow};
 use crate::expr::Expr;
 use crate::plan::{
-    Aggregate, Dataflow, Op, PlanConfig, PullPlan, Source, Step, StepId, TimeRange, internal_topics,
+    Aggregate, Dataflow, Op, PlanConfig, PullPlan, Source, StartOffset, Step, StepId, TimeRange, internal_topics,
 };
 use crate::syntax::ast::{JoinKind, RelationKind, WindowKind};
 
@@ -120,6 +120,7 @@ impl Printer<'_> {
             Op::ForeignKeyJoin { kind, foreign_key } => {
                 format!("{} join of tables by foreign key {}", join_kind(*kind), list(foreign_key))
             }
+            Op::Union => "all rows of the inputs, in the order of their time".to_owned(),
             Op::Sink(sink) => {
                 let to = match (&sink.topic, &sink.relation) {
                     (Some(topic), _) => format!("to topic {topic}"),
@@ -172,6 +173,14 @@ fn describe_source(source: &Source) -> String {
     }
     if source.materialize {
         text.push_str(", materialized");
+    }
+    match source.start {
+        None => {}
+        Some(StartOffset::Earliest) => text.push_str(", from the earliest record"),
+        Some(StartOffset::Latest) => text.push_str(", from the latest record"),
+        Some(StartOffset::Time(ms)) => {
+            let _ = write!(text, ", from time {ms}");
+        }
     }
     text
 }

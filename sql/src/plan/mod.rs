@@ -30,6 +30,7 @@ mod replace;
 mod scope;
 mod session;
 mod suggest;
+mod union;
 mod used;
 mod universe;
 mod windows;
@@ -100,8 +101,8 @@ fn plan_statement(statement: &ParsedStatement, context: Context<'_>) -> Result<P
         }
         Statement::Query(query) if query.emit.is_some() => create_as::plan_push(query, context),
         Statement::Query(query) => pull::plan(query, context),
-        Statement::Drop { kind, if_exists, name, delete_topic } => {
-            drop::plan(*kind, *if_exists, name, *delete_topic, context)
+        Statement::Drop { kind, if_exists, name, delete_topic, cascade } => {
+            drop::plan(*kind, *if_exists, name, (*delete_topic, *cascade), context)
         }
         Statement::AlterAdd { kind, name, columns } => {
             alter::plan(*kind, name, columns, &statement.text, context)
@@ -180,6 +181,8 @@ pub enum Op {
         kind: JoinKind,
         foreign_key: Vec<Expr>,
     },
+    /// The rows of all inputs, which are streams of equal types, in the order of their records.
+    Union,
     Sink(Sink),
 }
 
@@ -203,6 +206,17 @@ pub struct Source {
     pub fail_on_invalid_timestamp: bool,
     pub pseudo: Vec<PseudoColumn>,
     pub materialize: bool,
+    /// Where the query begins to read it, if it says so itself (`WITH (START = …)`).
+    pub start: Option<StartOffset>,
+}
+
+/// Where a query that never ran begins to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartOffset {
+    Earliest,
+    Latest,
+    /// At the first record of this time or later; milliseconds since 1970.
+    Time(i64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

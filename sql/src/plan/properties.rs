@@ -4,6 +4,8 @@
 //! columns (does the TIMESTAMP column exist, can the format hold them) is checked where they are known.
 
 use crate::catalog::{FormatKind, KeyWindow, TimestampColumn};
+use crate::expr::java::parse_timestamp;
+use crate::plan::StartOffset;
 use crate::error::{ErrorKind, Result, Span, SqlError};
 use crate::syntax::ast::{Properties, Property};
 use crate::types::{Schema, SqlType};
@@ -21,6 +23,7 @@ pub const CREATE: &[&str] = &[
     "PARTITIONS",
     "REPLICAS",
     "RETENTION_MS",
+    "START",
     "SOURCED_BY_CONNECTOR",
     "TIMESTAMP",
     "TIMESTAMP_FORMAT",
@@ -37,6 +40,9 @@ pub const CREATE: &[&str] = &[
 
 /// Not for CREATE … AS SELECT, whose window is the query's.
 const CREATE_ONLY: &[&str] = &["SOURCED_BY_CONNECTOR", "WINDOW_SIZE", "WINDOW_TYPE"];
+
+/// Only for a query: where it begins to read.
+const QUERY_ONLY: &[&str] = &["START"];
 
 /// A format and its own settings, before the columns are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +64,7 @@ pub(super) struct RelationProperties {
     pub partitions: Option<u32>,
     pub replicas: Option<i16>,
     pub retention_ms: Option<i64>,
+    pub start: Option<StartOffset>,
     pub key_format: Option<FormatKind>,
     pub value_format: Option<FormatKind>,
     pub key_delimiter: Option<char>,
@@ -91,6 +98,7 @@ impl RelationProperties {
             partitions: count(given, "PARTITIONS")?,
             replicas: count(given, "REPLICAS")?,
             retention_ms: number(given, "RETENTION_MS", 0)?,
+            start: start(given)?,
             key_format: formats.0,
             value_format: formats.1,
             key_delimiter: delimiter(given, "KEY_DELIMITER")?,
@@ -132,9 +140,10 @@ impl RelationProperties {
 }
 
 fn check_name(property: &Property, of_query: bool) -> Result<()> {
-    let known = CREATE.contains(&property.name.as_str());
-    if !known || (of_query && CREATE_ONLY.contains(&property.name.as_str())) {
-        let names = CREATE.iter().copied().filter(|n| !of_query || !CREATE_ONLY.contains(n));
+    let of_others = if of_query { CREATE_ONLY } else { QUERY_ONLY };
+    let mut names = CREATE.iter().copied().filter(|n| !of_others.contains(n));
+    if !names.clone().any(|known| known == property.name) {
+        let names = names.by_ref();
         let remedy = super::suggest::did_you_mean(&property.name, names, "Drop it.");
         return Err(SqlError::new(
             ErrorKind::UnknownProperty,
@@ -203,6 +212,28 @@ fn read_formats(given: &Properties) -> Result<(Option<FormatKind>, Option<Format
     }
     let one = |name| given.get(name).map(format).transpose();
     Ok((one("KEY_FORMAT")?, one("VALUE_FORMAT")?))
+}
+
+/// `START = 'earliest' | 'latest' | a time as text or in milliseconds`.
+fn start(given: &Properties) -> Result<Option<StartOffset>> {
+    let Some(p) = given.get("START") else { return Ok(None) };
+    let text = p.value.trim();
+    if text.eq_ignore_ascii_case("earliest") {
+        return Ok(Some(StartOffset::Earliest));
+    }
+    if text.eq_ignore_ascii_case("latest") {
+        return Ok(Some(StartOffset::Latest));
+    }
+    let time = if p.quoted { parse_timestamp(text) } else { text.parse().ok() };
+    match time {
+        Some(ms) => Ok(Some(StartOffset::Time(ms))),
+        None => Err(SqlError::new(
+            ErrorKind::InvalidPropertyValue,
+            format!("START cannot be {:?}", p.value),
+            "Write 'earliest', 'latest', a time such as '2026-01-31T08:00:00', or milliseconds.",
+        )
+        .at(p.span)),
+    }
 }
 
 fn conflict(name: &str, other: &Property) -> SqlError {

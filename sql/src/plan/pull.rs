@@ -65,7 +65,9 @@ pub(super) fn plan(select: &Query, context: Context<'_>) -> Result<Plan> {
 }
 
 fn check_clauses(select: &Query) -> Result<()> {
-    let clause = if !select.joins.is_empty() {
+    let clause = if !select.unions.is_empty() {
+        "UNION ALL"
+    } else if !select.joins.is_empty() {
         "JOIN"
     } else if select.window.is_some() {
         "WINDOW"

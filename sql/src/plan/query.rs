@@ -20,7 +20,7 @@ use crate::plan::query_steps::QueryPlanner;
 use crate::plan::scope::{Clause, ClauseScope};
 use crate::plan::suggest::did_you_mean;
 use crate::plan::universe::{ColumnId, Universe};
-use crate::plan::{Context, magic_time};
+use crate::plan::{Context, magic_time, union};
 use crate::syntax::ast::{Name, Query, RelationKind};
 use crate::types::Schema;
 
@@ -63,6 +63,18 @@ pub(super) struct Bound {
 }
 
 pub(super) fn plan(
+    query: &Query,
+    purpose: Purpose<'_>,
+    context: Context<'_>,
+) -> Result<PlannedQuery> {
+    match query.unions.is_empty() {
+        true => plan_one(query, purpose, context),
+        false => union::plan(query, purpose, context),
+    }
+}
+
+/// Plans one SELECT.
+pub(super) fn plan_one(
     query: &Query,
     purpose: Purpose<'_>,
     context: Context<'_>,

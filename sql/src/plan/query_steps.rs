@@ -376,5 +376,6 @@ pub(super) fn source_op(
         fail_on_invalid_timestamp: false,
         pseudo,
         materialize: materialize && relation.kind == RelationKind::Table,
+        start: None,
     }
 }

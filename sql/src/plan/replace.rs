@@ -151,6 +151,7 @@ fn signature(steps: &[Step]) -> Vec<String> {
             let calls: Vec<&str> = a.calls.iter().map(|c| c.text.as_str()).collect();
             Some(format!("group {} for {}", list(&a.group), calls.join(", ")))
         }
+        Op::Union => Some("union".to_owned()),
         _ => None,
     };
     steps.iter().filter_map(one).collect()

@@ -44,6 +44,8 @@ pub enum Statement {
         if_exists: bool,
         name: Name,
         delete_topic: bool,
+        /// `CASCADE`: with all that is made from it.
+        cascade: bool,
     },
     AlterAdd {
         kind: RelationKind,
@@ -235,8 +237,11 @@ pub struct Query {
     pub group_by: Vec<Expr>,
     pub partition_by: Vec<Expr>,
     pub having: Option<Expr>,
+    /// Of the whole query, like `limit`.
     pub emit: Option<Emit>,
     pub limit: Option<u64>,
+    /// The SELECTs behind UNION ALL.
+    pub unions: Vec<Query>,
 }
 
 #[derive(Clone, Debug)]

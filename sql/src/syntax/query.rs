@@ -1,7 +1,8 @@
 //! SELECT: its clauses in their fixed order, sources and joins, windows, durations.
 //!
 //! `SELECT … FROM … [WINDOW] [WHERE] [GROUP BY] [PARTITION BY] [HAVING] [EMIT] [LIMIT]`. A clause out
-//! of place is told so, rather than called an unexpected word.
+//! of place is told so, rather than called an unexpected word. Several SELECTs may be joined by UNION
+//! ALL; EMIT and LIMIT then stand behind the last and are the whole query's.
 
 use sqlparser::ast::Expr;
 
@@ -38,6 +39,22 @@ const FOREIGN: &[&[&str]] = &[
 ];
 
 pub(super) fn read_query(cursor: &mut Cursor<'_>) -> Result<Query> {
+    let mut query = read_select(cursor)?;
+    while cursor.at_words(&["UNION", "ALL"]) {
+        if query.emit.is_some() || query.limit.is_some() {
+            let message = "EMIT and LIMIT are of the whole query";
+            let error = SqlError::new(ErrorKind::Syntax, message, "Put them behind the last SELECT.");
+            return Err(error.at(Some(cursor.peek().span)));
+        }
+        cursor.eat_words(&["UNION", "ALL"]);
+        let mut next = read_select(cursor)?;
+        (query.emit, query.limit) = (next.emit.take(), next.limit.take());
+        query.unions.push(next);
+    }
+    Ok(query)
+}
+
+fn read_select(cursor: &mut Cursor<'_>) -> Result<Query> {
     cursor.expect_word("SELECT")?;
     if cursor.at_word("DISTINCT") {
         let error = SqlError::new(
@@ -62,6 +79,7 @@ pub(super) fn read_query(cursor: &mut Cursor<'_>) -> Result<Query> {
         having: None,
         emit: None,
         limit: None,
+        unions: vec![],
     };
     let mut last = None;
     while let Some(clause) = CLAUSES.iter().position(|words| cursor.at_words(words)) {
@@ -81,7 +99,7 @@ fn at_foreign(cursor: &Cursor<'_>) -> Option<&'static [&'static str]> {
 }
 
 fn refuse_foreign(cursor: &Cursor<'_>) -> Result<()> {
-    let Some(words) = at_foreign(cursor) else { return Ok(()) };
+    let Some(words) = at_foreign(cursor).filter(|w| **w != ["UNION", "ALL"]) else { return Ok(()) };
     let message = format!("there is no {}", words.join(" "));
     Err(SqlError::new(ErrorKind::Syntax, message, "Leave it out.").at(Some(cursor.peek().span)))
 }

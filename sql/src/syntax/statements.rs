@@ -98,8 +98,10 @@ fn read_drop(cursor: &mut Cursor<'_>) -> Result<Statement> {
     };
     let if_exists = cursor.eat_words(&["IF", "EXISTS"]);
     let name = cursor.name("a stream or table")?;
+    let cascade = cursor.eat_word("CASCADE");
     let delete_topic = cursor.eat_words(&["DELETE", "TOPIC"]);
-    Ok(Statement::Drop { kind, if_exists, name, delete_topic })
+    let cascade = cascade || cursor.eat_word("CASCADE");
+    Ok(Statement::Drop { kind, if_exists, name, delete_topic, cascade })
 }
 
 fn read_alter(cursor: &mut Cursor<'_>) -> Result<Statement> {

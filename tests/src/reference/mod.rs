@@ -4,6 +4,7 @@
 //! not what would be written.
 
 pub mod examples;
+pub mod extensions;
 pub mod functions;
 pub mod live;
 pub mod statements;
@@ -22,5 +23,6 @@ pub fn pages() -> Result<Vec<Page>, String> {
     Ok(vec![
         Page { path: "docs/functions.md", text: functions::page() },
         Page { path: "docs/statements.md", text: statements::page()? },
+        Page { path: "docs/sql-extensions.md", text: extensions::page()? },
     ])
 }
