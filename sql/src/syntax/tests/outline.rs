@@ -56,7 +56,11 @@ pub(super) fn outline(statement: &Statement) -> String {
             )
         }
         Statement::Drop { kind, if_exists, name: n, delete_topic, cascade } => {
-            format!("drop {kind:?} {} if_exists={if_exists} delete_topic={delete_topic}{}", name(n), if *cascade { " cascade" } else { "" })
+            format!(
+                "drop {kind:?} {} if_exists={if_exists} delete_topic={delete_topic}{}",
+                name(n),
+                if *cascade { " cascade" } else { "" }
+            )
         }
         Statement::DropType { name: n, if_exists } => {
             format!("drop type {} if_exists={if_exists}", name(n))
