@@ -360,7 +360,8 @@ impl Run {
     }
 }
 
-fn check(seed: u64) -> usize {
+/// A run of at most so many steps. Gives how often it compacted.
+fn check(seed: u64, steps: u64) -> usize {
     let mut dice = Dice(seed);
     let config =
         StorageConfig { compaction_keys_max: 1 + dice.below(8) as usize, ..small_config() };
@@ -391,7 +392,7 @@ fn check(seed: u64) -> usize {
         configs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     broker.create_topic("t", 1, &configs, ID).unwrap();
     broker.commit_pending(0).unwrap();
-    for _ in 0..run.dice.below(80) {
+    for _ in 0..run.dice.below(steps) {
         match run.dice.below(14) {
             0..=5 => (0..=run.dice.below(5)).for_each(|_| run.append(&broker)),
             6 | 7 => run.end(&broker),
@@ -421,12 +422,23 @@ fn check(seed: u64) -> usize {
 
 #[test]
 fn compaction_leaves_what_the_naive_model_leaves() {
-    let compactions: usize = (0..150).map(check).sum();
+    let compactions: usize = (0..150).map(|seed| check(seed, 80)).sum();
     assert!(compactions > 900, "{compactions}");
+}
+
+/// Few steps each, so that many different beginnings are tried; about 2 ms a case.
+#[test]
+fn compaction_leaves_what_the_naive_model_leaves_in_ten_thousand_small_cases() {
+    let of = |from: u64| (from..from + 2_500).map(|seed| check(seed, 24)).sum::<usize>();
+    let compactions: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|i| scope.spawn(move || of(1_000 + 2_500 * i))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert!(compactions > 10_000, "{compactions}");
 }
 
 /// Paste a seed here.
 #[test]
 fn one_seed() {
-    check(0);
+    check(0, 80);
 }

@@ -48,6 +48,7 @@ pub(super) mod list_partition_reassignments;
 pub(super) mod list_transactions;
 pub(super) mod metadata;
 pub(super) mod offset_commit;
+mod offset_commits;
 pub(super) mod offset_delete;
 pub(super) mod offset_fetch;
 pub(super) mod offset_for_leader_epoch;

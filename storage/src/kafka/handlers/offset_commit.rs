@@ -13,35 +13,26 @@ use kafka_wire::offset_commit_response::{
 };
 use kafka_wire::{OffsetCommitRequest, OffsetCommitResponse};
 
+use super::offset_commits::{Asked, Commits, answers};
 use super::*;
-use crate::coordinator::{Commit, CommitAs};
+use crate::coordinator::CommitAs;
 
 pub(in crate::kafka) fn handle(
     call: &Call<'_>,
     request: OffsetCommitRequest,
 ) -> Step<OffsetCommitResponse> {
     if let Err(code) = check_group(call, Operation::Read, &request.group_id) {
-        return Step::Now(respond(&request, &[], Err(code)));
+        return Step::Now(respond(&request, Vec::new(), Err(code)));
     }
-    // Partitions that are not there are answered at once; the rest goes to the coordinator.
-    let mut commits = Vec::new();
-    let mut refused = Vec::new();
+    let mut asked = Commits::default();
     for topic in &request.topics {
-        let found = topic_named(call, Operation::Read, &topic.name);
-        for asked in &topic.partitions {
-            let place = found.as_deref().map_err(|code| *code);
-            let place = place.and_then(|topic| partition_of(topic, asked.partition_index));
-            refused.push(place.err());
-            if place.is_ok() {
-                commits.push(Commit {
-                    topic: topic.name.to_string(),
-                    partition: asked.partition_index,
-                    offset: asked.committed_offset,
-                    leader_epoch: asked.committed_leader_epoch,
-                    metadata: asked.committed_metadata.as_deref().unwrap_or_default().to_owned(),
-                });
-            }
-        }
+        let partitions = topic.partitions.iter().map(|asked| Asked {
+            partition: asked.partition_index,
+            offset: asked.committed_offset,
+            leader_epoch: asked.committed_leader_epoch,
+            metadata: asked.committed_metadata.as_deref(),
+        });
+        asked.add(call, &topic.name, partitions);
     }
     let by = CommitAs {
         group: &request.group_id,
@@ -50,38 +41,32 @@ pub(in crate::kafka) fn handle(
         generation: request.generation_id_or_member_epoch,
         knows_epochs: call.version() >= 9,
     };
-    let decided = call.node.decide(call.now_ms, |groups| groups.commit(&by, commits, call.now_ms));
+    let decided =
+        call.node.decide(call.now_ms, |groups| groups.commit(&by, asked.commits, call.now_ms));
     let (ticket, decided) = match decided {
         Ok(settled) => (settled.ticket, settled.response),
+        // Then none was looked at, not even for whether it is there.
         Err(code) => (Ticket::default(), Err(code)),
     };
-    Step::Once(ticket, respond(&request, &refused, decided))
+    let refused = if decided.is_ok() { asked.refused } else { Vec::new() };
+    Step::Once(ticket, respond(&request, refused, decided))
 }
 
 /// Puts the answers back in the order of the request.
 fn respond(
     request: &OffsetCommitRequest,
-    refused: &[Option<ErrorCode>],
+    refused: Vec<Option<ErrorCode>>,
     decided: Result<Vec<ErrorCode>, ErrorCode>,
 ) -> OffsetCommitResponse {
-    let (mut each, whole) = match decided {
-        Ok(each) => (each.into_iter(), ErrorCode::None),
-        Err(code) => (Vec::new().into_iter(), code),
-    };
-    let mut refused = refused.iter();
+    let mut answer_next = answers(refused, decided);
     let mut response = OffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer = OffsetCommitResponseTopic::default();
         answer.name = topic.name.clone();
         for asked in &topic.partitions {
-            let code = match (refused.next().copied().flatten(), whole) {
-                (Some(code), ErrorCode::None) => code,
-                (None, ErrorCode::None) => each.next().unwrap_or(ErrorCode::UnknownServerError),
-                (_, whole) => whole,
-            };
             let mut partition = OffsetCommitResponsePartition::default();
             partition.partition_index = asked.partition_index;
-            partition.error_code = code.code();
+            partition.error_code = answer_next().code();
             answer.partitions.push(partition);
         }
         response.topics.push(answer);

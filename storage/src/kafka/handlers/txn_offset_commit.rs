@@ -12,8 +12,9 @@ use kafka_wire::txn_offset_commit_response::{
 };
 use kafka_wire::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
+use super::offset_commits::{Asked, Commits, answers};
 use super::*;
-use crate::coordinator::{Commit, CommitAs};
+use crate::coordinator::CommitAs;
 use crate::kafka::transact::Joining;
 use crate::transactions::By;
 
@@ -24,26 +25,17 @@ pub(in crate::kafka) fn handle(
     let allowed = check_transactional_id(call, Operation::Write, &request.transactional_id)
         .and_then(|()| check_group(call, Operation::Read, &request.group_id));
     if let Err(code) = allowed {
-        return Step::Now(respond(&request, &[], Err(code)));
+        return Step::Now(respond(&request, Vec::new(), Err(code)));
     }
-    let mut commits = Vec::new();
-    let mut refused = Vec::new();
+    let mut asked = Commits::default();
     for topic in &request.topics {
-        let found = topic_named(call, Operation::Read, &topic.name);
-        for asked in &topic.partitions {
-            let place = found.as_deref().map_err(|code| *code);
-            let place = place.and_then(|topic| partition_of(topic, asked.partition_index));
-            refused.push(place.err());
-            if place.is_ok() {
-                commits.push(Commit {
-                    topic: topic.name.to_string(),
-                    partition: asked.partition_index,
-                    offset: asked.committed_offset,
-                    leader_epoch: asked.committed_leader_epoch,
-                    metadata: asked.committed_metadata.as_deref().unwrap_or_default().to_owned(),
-                });
-            }
-        }
+        let partitions = topic.partitions.iter().map(|asked| Asked {
+            partition: asked.partition_index,
+            offset: asked.committed_offset,
+            leader_epoch: asked.committed_leader_epoch,
+            metadata: asked.committed_metadata.as_deref(),
+        });
+        asked.add(call, &topic.name, partitions);
     }
     let by = By {
         id: &request.transactional_id,
@@ -59,38 +51,30 @@ pub(in crate::kafka) fn handle(
         knows_epochs: false,
     };
     let joining = if call.version() >= 5 { Joining::Implicit } else { Joining::Named };
-    let decided = call.node.commit_in_transaction(&by, joining, &member, commits, call.now_ms);
+    let decided =
+        call.node.commit_in_transaction(&by, joining, &member, asked.commits, call.now_ms);
     let (ticket, decided) = match decided {
         Ok(settled) => (settled.ticket, Ok(settled.response)),
         Err(code) => (Ticket::default(), Err(in_a_write(4, call.version(), code))),
     };
-    Step::Once(ticket, respond(&request, &refused, decided))
+    Step::Once(ticket, respond(&request, asked.refused, decided))
 }
 
 /// Puts the answers back in the order of the request.
 fn respond(
     request: &TxnOffsetCommitRequest,
-    refused: &[Option<ErrorCode>],
+    refused: Vec<Option<ErrorCode>>,
     decided: Result<Vec<ErrorCode>, ErrorCode>,
 ) -> TxnOffsetCommitResponse {
-    let (mut each, whole) = match decided {
-        Ok(each) => (each.into_iter(), None),
-        Err(code) => (Vec::new().into_iter(), Some(code)),
-    };
-    let mut refused = refused.iter();
+    let mut answer_next = answers(refused, decided);
     let mut response = TxnOffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer = TxnOffsetCommitResponseTopic::default();
         answer.name = topic.name.clone();
         for asked in &topic.partitions {
-            let own = refused.next().copied().flatten();
-            let code = match own.or(whole) {
-                Some(code) => code,
-                None => each.next().unwrap_or(ErrorCode::UnknownServerError),
-            };
             let mut partition = TxnOffsetCommitResponsePartition::default();
             partition.partition_index = asked.partition_index;
-            partition.error_code = code.code();
+            partition.error_code = answer_next().code();
             answer.partitions.push(partition);
         }
         response.topics.push(answer);
