@@ -176,6 +176,8 @@ pub struct TopicConfig {
     pub min_insync_replicas: i32,
     /// None: batches keep the producer's codec.
     pub codec: Option<Codec>,
+    /// The codec's level, if it has such; None: its default.
+    pub codec_level: Option<i32>,
     /// None: what the server says.
     pub durability: Option<Durability>,
 }
@@ -227,14 +229,14 @@ const KNOWN: &[Known] = &[
         Int,
         "-1",
         Between(-1, 9),
-        "accepted; the broker compresses with its codec's default",
+        "how hard the broker compresses where compression.type is gzip; -1: gzip's default, 6",
     ),
     known(
         "compression.lz4.level",
         Int,
         "9",
         Between(1, 17),
-        "accepted; the broker compresses with its codec's default",
+        "accepted; the broker's LZ4 has one level",
     ),
     known(
         "compression.type",
@@ -248,7 +250,7 @@ const KNOWN: &[Known] = &[
         Int,
         "3",
         Between(-131072, 22),
-        "accepted; the broker compresses with its codec's default",
+        "how hard the broker compresses where compression.type is zstd",
     ),
     known(
         "delete.retention.ms",
@@ -502,6 +504,11 @@ impl TopicConfig {
                 "snappy" => Some(Codec::Snappy),
                 "lz4" => Some(Codec::Lz4),
                 "zstd" => Some(Codec::Zstd),
+                _ => None,
+            },
+            codec_level: match text("compression.type") {
+                "gzip" => Some(number("compression.gzip.level") as i32).filter(|level| *level >= 0),
+                "zstd" => Some(number("compression.zstd.level") as i32),
                 _ => None,
             },
             durability: match text("millstream.durability") {

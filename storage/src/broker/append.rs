@@ -60,7 +60,8 @@ impl Broker {
         let (topic, partition) = self.topic_and_partition(at)?;
         let mut header = check_batch(&records, &topic.config, now_ms)?;
         if let Some(codec) = topic.config.codec.filter(|codec| header.codec() != Ok(*codec)) {
-            records = batch::recompress(&records, codec, DECOMPRESSED_MAX)?;
+            records =
+                batch::recompress(&records, codec, topic.config.codec_level, DECOMPRESSED_MAX)?;
             header = BatchHeader::parse(&records)?;
         }
         if partition.damage().is_some() {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::batch::{
     BatchError, CODEC_BITS, CONTROL, HEADER_BYTES, LENGTH_END, NO_PRODUCER_ID, TRANSACTIONAL,
 };
-use super::compression::{Codec, compress};
+use super::compression::{Codec, compress, compress_at};
 
 /// A record header: key and value.
 pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
@@ -139,11 +139,16 @@ impl BatchBuilder {
     }
 }
 
-/// The same batch with another codec: the header's codec bits, length and checksum change.
+/// The same batch with another codec, at its default level unless one is given: the header's codec bits, length and checksum change.
 /// `budget` bounds the uncompressed bytes.
-pub fn recompress(batch: &[u8], codec: Codec, budget: usize) -> Result<Bytes, BatchError> {
+pub fn recompress(
+    batch: &[u8],
+    codec: Codec,
+    level: Option<i32>,
+    budget: usize,
+) -> Result<Bytes, BatchError> {
     let (header, records) = super::records::records(batch, budget)?;
-    let body = compress(codec, &records)?;
+    let body = compress_at(codec, level, &records)?;
     let length = i32::try_from(HEADER_BYTES - LENGTH_END + body.len());
     let length = length.map_err(|_| BatchError::Length)?;
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len());

@@ -137,14 +137,29 @@ fn snappy_block(block: &[u8], budget: usize, out: &mut Vec<u8>) -> Result<(), Ba
     Ok(())
 }
 
+/// Zstandard's level when nobody says, as Kafka's.
+const ZSTD_LEVEL: i32 = 3;
+/// From here on zstd's window may be larger than readers allow, ours and Kafka's.
+const ZSTD_LARGE_WINDOW: i32 = 20;
+
 /// Compresses records as Kafka's own clients do.
 pub(super) fn compress(codec: Codec, records: &[u8]) -> Result<Cow<'_, [u8]>, BatchError> {
+    compress_at(codec, None, records)
+}
+
+/// As [`compress`], at a level of gzip (0 to 9) or zstd (to 22); the other codecs have none.
+pub(super) fn compress_at(
+    codec: Codec,
+    level: Option<i32>,
+    records: &[u8],
+) -> Result<Cow<'_, [u8]>, BatchError> {
     let failed = |_| BatchError::Compressed;
     Ok(match codec {
         Codec::None => Cow::Borrowed(records),
         Codec::Gzip => {
-            let mut encoder =
-                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let level = level.and_then(|level| u32::try_from(level).ok());
+            let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
             encoder.write_all(records).map_err(failed)?;
             Cow::Owned(encoder.finish().map_err(failed)?)
         }
@@ -165,6 +180,15 @@ pub(super) fn compress(codec: Codec, records: &[u8]) -> Result<Cow<'_, [u8]>, Ba
             encoder.write_all(records).map_err(failed)?;
             Cow::Owned(encoder.finish().map_err(|_| BatchError::Compressed)?)
         }
-        Codec::Zstd => Cow::Owned(zstd::stream::encode_all(records, 3).map_err(failed)?),
+        Codec::Zstd => {
+            let level = level.unwrap_or(ZSTD_LEVEL);
+            let encoder = zstd::stream::write::Encoder::new(Vec::new(), level);
+            let mut encoder = encoder.map_err(failed)?;
+            if level >= ZSTD_LARGE_WINDOW {
+                encoder.window_log(25).map_err(failed)?;
+            }
+            encoder.write_all(records).map_err(failed)?;
+            Cow::Owned(encoder.finish().map_err(failed)?)
+        }
     })
 }

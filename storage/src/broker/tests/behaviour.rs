@@ -144,6 +144,29 @@ fn a_topic_may_choose_the_codec() {
 }
 
 #[test]
+fn a_topic_may_choose_how_hard_its_codec_works() {
+    let mut state = 7u64;
+    let word = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        format!("{} ", ["order", "customer", "amount", "currency"][(state >> 60) as usize % 4])
+    };
+    let text: String = (0..20_000).map(word).collect();
+    for (codec, low, high) in [("gzip", "1", "9"), ("zstd", "-5", "22")] {
+        let size = |level: &str| {
+            let setting = format!("compression.{codec}.level");
+            let settings = [("compression.type", codec), (&setting, level)];
+            let (_, broker, at) = with_topic(&settings);
+            broker.append(at, batch_of(&[text.clone()], None), 0).unwrap();
+            broker.commit_pending(0).unwrap();
+            assert_eq!(read_all(&broker, at), [(0, text.clone())]);
+            broker.size(at).unwrap()
+        };
+        let (fast, small) = (size(low), size(high));
+        assert!(small * 10 < fast * 9, "{codec}: {fast} at {low}, {small} at {high}");
+    }
+}
+
+#[test]
 fn log_append_time_is_the_brokers() {
     let (_, broker, at) = with_topic(&[("message.timestamp.type", "LogAppendTime")]);
     let appended = broker.append(at, batch_of(&values(&["x"]), None), 4711).unwrap();
