@@ -263,6 +263,10 @@ pub struct LimitArgs {
     /// taken whole, up to 16 times as many.
     #[arg(long, env = "MILLSTREAM_EPOCH_ROWS", default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub epoch_rows: u32,
+    /// Threads that step queries which do not feed each other, beside each other; as many as there are
+    /// cores unless given. Results do not depend on it.
+    #[arg(long, env = "MILLSTREAM_PARALLELISM", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub parallelism: Option<u16>,
 }
 
 /// A text that is never shown.

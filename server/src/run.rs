@@ -42,6 +42,8 @@ pub struct ServerConfig {
     pub no_queries: bool,
     /// Rows an epoch takes of a backlog; the engine's default unless given.
     pub epoch_rows: Option<u32>,
+    /// How many threads step queries; as many as there are cores unless given.
+    pub parallelism: Option<u16>,
     pub security: Security,
     pub limits: Limits,
 }
@@ -90,6 +92,7 @@ impl ServerConfig {
             kafka_settings: args.kafka_setting,
             no_queries: args.no_queries,
             epoch_rows: Some(args.limits.epoch_rows),
+            parallelism: args.limits.parallelism,
             security,
             limits: Limits {
                 connections_max: args.limits.max_connections,
@@ -143,6 +146,7 @@ pub async fn start(config: ServerConfig) -> io::Result<Running> {
         let hub = hub.clone();
         let default = NodeConfig::default();
         let epoch_rows = config.epoch_rows.map(|rows| rows as usize);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let node_config = NodeConfig {
             data_dir: config.data_dir,
             durability: match config.durability {
@@ -152,6 +156,7 @@ pub async fn start(config: ServerConfig) -> io::Result<Running> {
             default_partitions: config.default_partitions,
             start_queries: !config.no_queries,
             epoch_rows: epoch_rows.unwrap_or(default.epoch_rows),
+            parallelism: config.parallelism.map_or(cores, usize::from),
             ..default
         };
         tokio::task::spawn_blocking(move || Node::open(node_config, Arc::new(SystemClock), hub))

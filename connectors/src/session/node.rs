@@ -63,6 +63,8 @@ pub struct NodeConfig {
     pub consolidate: bool,
     /// Rows one epoch takes of a backlog (see `log/whole.rs` for when it takes more).
     pub epoch_rows: usize,
+    /// How many threads step queries.
+    pub parallelism: usize,
 }
 
 impl Default for NodeConfig {
@@ -77,6 +79,7 @@ impl Default for NodeConfig {
             auto_offset_reset: StartAt::Latest,
             consolidate: true,
             epoch_rows: Options::default().budget.rows,
+            parallelism: Options::default().parallelism,
         }
     }
 }
@@ -254,6 +257,7 @@ impl Node {
         let clock = log.clock.clone();
         let mut options = Options {
             consolidate: config.consolidate,
+            parallelism: config.parallelism.max(1),
             clock: Arc::new(move || clock.now_ms()),
             ..Options::default()
         };

@@ -37,6 +37,10 @@ pub struct Options {
     /// One net change per key and epoch.
     pub consolidate: bool,
     pub clock: Clock,
+    /// How many threads step queries that do not feed each other. What comes out does not depend on it.
+    pub parallelism: usize,
+    /// Fewer rows than this are not worth another thread.
+    pub parallel_rows: usize,
     /// State is flushed when so many bytes were applied since the last time.
     pub flush_bytes: usize,
     /// …or when this much time has passed since something was.
@@ -57,6 +61,8 @@ impl Default for Options {
             graph: GraphOptions::default(),
             consolidate: true,
             clock: Arc::new(clock),
+            parallelism: 1,
+            parallel_rows: 2_048,
             flush_bytes: 24 << 20,
             flush_ms: 30_000,
             retry_first_ms: 1_000,

@@ -18,6 +18,7 @@ mod commands;
 mod flush;
 mod handing;
 mod life;
+mod waves;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use bytes::Bytes;
 use tracing::error;
 
 use self::flush::Flusher;
+use self::waves::{next_wave, step_all};
 use super::query::{Kept, Query};
 use super::{Command, Options, PushEvent};
 use crate::error::{EngineError, Result};
@@ -233,54 +235,51 @@ impl Worker {
         let mut shown: Vec<(String, Vec<Rows>)> = Vec::new();
         let mut bad: Vec<BadRecord> = Vec::new();
         let mut failed: Vec<(usize, EngineError)> = Vec::new();
-        for (at, query) in self.queries.iter_mut().enumerate() {
-            if !query.is_running() {
-                continue;
-            }
-            let given = match take_inputs(query, &mut inputs, &handed) {
-                Ok(given) if given.is_empty() => continue,
-                Ok(given) => given,
-                Err(reason) => {
-                    failed.push((at, reason));
-                    continue;
-                }
-            };
-            let counted = given.iter().flat_map(|(_, rows)| rows).map(Rows::len).sum::<usize>();
-            let stepped = match query.graph.as_mut() {
-                Some(graph) => graph.step(given, &context),
-                None => continue,
-            };
-            let output = match stepped {
-                Ok(output) => output,
-                Err(reason) => {
-                    failed.push((at, reason));
-                    continue;
-                }
-            };
-            query.status.epoch = epoch;
-            query.status.last_rows_ms = Some(now_ms);
-            query.status.rows_in += counted as u64;
-            query.status.bad_rows += output.errors.len() as u64;
-            let StepOutput { sinks, errors } = output;
-            bad.extend(errors);
-            for (step, rows) in sinks {
-                let rows: Vec<Rows> = rows.into_iter().filter(|r| !r.is_empty()).collect();
-                let count = rows.iter().map(Rows::len).sum::<usize>() as u64;
-                if count == 0 {
-                    continue;
-                }
-                query.status.rows_out += count;
-                self.rows_out += count;
-                if let Some(sink) = query.sinks.iter().find(|sink| sink.step == step) {
-                    if let (Some(topic), true) = (&sink.topic, query.persistent) {
-                        handed.entry(topic.clone()).or_default().extend(rows.iter().map(without_old));
+        let mut from = 0;
+        while from < self.queries.len() {
+            let (mut wave, next) =
+                next_wave(&mut self.queries, from, &mut inputs, &handed, &mut failed);
+            from = next;
+            let rows: usize = wave.iter().map(|task| task.rows).sum();
+            let few = rows < self.options.parallel_rows;
+            step_all(&mut wave, &context, if few { 1 } else { self.options.parallelism });
+            for task in wave {
+                let (at, counted) = (task.at, task.rows);
+                let (graph, stepped) = task.into_answer();
+                let query = &mut self.queries[at];
+                query.graph = Some(graph);
+                let output = match stepped {
+                    Ok(output) => output,
+                    Err(reason) => {
+                        failed.push((at, reason));
+                        continue;
                     }
-                    if let Some(id) = sink.id {
-                        outputs.push((id, rows.clone()));
+                };
+                query.status.epoch = epoch;
+                query.status.last_rows_ms = Some(now_ms);
+                query.status.rows_in += counted as u64;
+                query.status.bad_rows += output.errors.len() as u64;
+                let StepOutput { sinks, errors } = output;
+                bad.extend(errors);
+                for (step, rows) in sinks {
+                    let rows: Vec<Rows> = rows.into_iter().filter(|r| !r.is_empty()).collect();
+                    let count = rows.iter().map(Rows::len).sum::<usize>() as u64;
+                    if count == 0 {
+                        continue;
                     }
-                }
-                if !query.receivers.is_empty() {
-                    shown.push((query.id.clone(), rows));
+                    query.status.rows_out += count;
+                    self.rows_out += count;
+                    if let Some(sink) = query.sinks.iter().find(|sink| sink.step == step) {
+                        if let (Some(topic), true) = (&sink.topic, query.persistent) {
+                            handed.entry(topic.clone()).or_default().extend(rows.iter().map(without_old));
+                        }
+                        if let Some(id) = sink.id {
+                            outputs.push((id, rows.clone()));
+                        }
+                    }
+                    if !query.receivers.is_empty() {
+                        shown.push((query.id.clone(), rows));
+                    }
                 }
             }
         }

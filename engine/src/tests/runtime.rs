@@ -19,11 +19,22 @@ fn options() -> Options {
         budget: Budget { rows: 100, bytes: 1 << 20 },
         retry_first_ms: 20,
         flush_bytes: 2_000,
+        parallelism: 4,
+        parallel_rows: 0,
         ..Options::default()
     }
 }
 
 fn start(log: &SharedLog, dir: &std::path::Path, most: usize) -> Engine {
+    start_with(log, dir, most, options())
+}
+
+fn start_with(
+    log: &SharedLog,
+    dir: &std::path::Path,
+    most: usize,
+    options: Options,
+) -> Engine {
     let backend: SharedBackend =
         Arc::new(RocksStore::open(dir, RocksOptions { memory_bytes: 4 << 20 }).unwrap());
     let (journal, epoch) = {
@@ -31,7 +42,7 @@ fn start(log: &SharedLog, dir: &std::path::Path, most: usize) -> Engine {
         (log.journal.clone(), log.epoch)
     };
     let (state, _) = NodeState::recover(backend, &journal, epoch).unwrap();
-    Engine::start(Box::new(MemoryIo::new(log.clone(), most)), state, options()).unwrap()
+    Engine::start(Box::new(MemoryIo::new(log.clone(), most)), state, options).unwrap()
 }
 
 fn query(dataflow: Dataflow) -> StartQuery {
@@ -140,6 +151,46 @@ fn every_row_counts_once_through_two_queries_and_many_crashes() {
         assert_eq!(newest(&log, "OUT2").get("a"), Some(&expected));
         engine.shut_down().unwrap();
     }
+}
+
+/// All records of all topics after three rounds, each with as many threads as `threads` says.
+fn topics_with(threads: [usize; 3]) -> Vec<String> {
+    let log: SharedLog = Arc::new(Mutex::new(Log::default()));
+    let dir = tempfile::tempdir().unwrap();
+    log.lock().topics.insert("S".into(), vec![]);
+    let queries = || {
+        let mut all = Vec::new();
+        for n in 0..4 {
+            let kept = vec![source("S", Stream), filter(0, greater(value(), number(n)), Stream)];
+            all.push(query(dataflow(&format!("CSAS_F{n}"), kept, &format!("F{n}"))));
+            let group = modulo(value(), number(n + 2));
+            let counted = vec![source("S", Stream), count_and_sum(0, group, None, false)];
+            all.push(query(dataflow(&format!("CTAS_G{n}"), counted, &format!("G{n}"))));
+        }
+        all
+    };
+    for (round, parallelism) in threads.into_iter().enumerate() {
+        let rows: Vec<_> = (0..40).map(|i| (i, ["a", "b", "c"][i as usize % 3], Some(i % 7))).collect();
+        append(&log, "S", &rows);
+        let engine = start_with(&log, dir.path(), 1_000, Options { parallelism, ..options() });
+        started(engine.start_queries(queries()).wait());
+        wait_until(&format!("round {round}"), || is_handed_over(&engine, &log));
+        drop(engine);
+    }
+    let log = log.lock();
+    let lines = |(topic, records): (&String, &Vec<(u64, Rows)>)| {
+        let shown = records.iter().flat_map(|(_, rows)| show(rows));
+        shown.map(|line| format!("{topic} {line}")).collect::<Vec<_>>()
+    };
+    log.topics.iter().flat_map(lines).collect()
+}
+
+#[test]
+fn what_comes_out_does_not_depend_on_how_many_threads_there_are() {
+    let one = topics_with([1, 1, 1]);
+    assert!(one.len() > 400, "{} records", one.len());
+    assert_eq!(topics_with([4, 4, 4]), one);
+    assert_eq!(topics_with([4, 1, 2]), one);
 }
 
 #[test]

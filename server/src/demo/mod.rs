@@ -67,6 +67,7 @@ pub async fn run(args: DemoArgs) -> io::Result<i32> {
         kafka_settings: Vec::new(),
         no_queries: false,
         epoch_rows: None,
+        parallelism: None,
         security: Security::default(),
         limits: Limits::default(),
     })
