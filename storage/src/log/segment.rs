@@ -399,8 +399,7 @@ impl Segment {
         }
     }
 
-    /// The index of a log that ends at `end` and is too short for an index entry: as quickly made from
-    /// the log as its files are opened, and most partitions of a node with very many are like this.
+    /// The index of a log that ends at `end` and is too short for entries: no file is opened for it.
     fn small_index(&self, end: i64) -> Option<Index> {
         if self.bytes() > u64::from(self.index_interval) {
             return None;
