@@ -88,6 +88,8 @@ fn storage(registry: &mut Registry, node: &Node) {
         gauge.set(value);
         registry.register(name, help, gauge);
     }
+    let help = "Segments synced ahead of the journal, for batches with durability os that lie there only";
+    count(registry, "millstream_placed_syncs", help, broker.placed_syncs());
 }
 
 fn queries(registry: &mut Registry, node: &Node) {

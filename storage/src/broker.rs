@@ -11,6 +11,9 @@
 //!                  ▼ committer: write the group, one fdatasync, append to segments, publish, wake
 //! ```
 //!
+//! A batch that nobody waits for on the disk (`durability = os`) is *placed*: appended to its segment
+//! first; the group says only where. A group that syncs has the segments synced before.
+//!
 //! The caller owns the threads: it runs [`Broker::run_committer`] on one. A test or simulation may
 //! call [`Broker::commit_pending`] itself instead.
 
@@ -208,6 +211,8 @@ pub struct Broker {
     topics: RwLock<Topics>,
     published_lsn: AtomicU64,
     journal_bytes: AtomicU64,
+    /// See [`Broker::placed_syncs`].
+    placed_syncs: AtomicU64,
     app_low_water: AtomicU64,
     /// As in [`StorageConfig`], until it is changed.
     producer_expiry_ms: AtomicI64,
@@ -255,6 +260,10 @@ struct Writer {
     /// Taken from [`Commit`] and not yet published: more than one only when the disk is full.
     waiting: VecDeque<Waiting>,
     /// Buffers used in turn with those of [`Commit`].
+    /// Partitions with placed batches that may not be durable, and the last group that placed some.
+    unsynced: HashMap<TopicPartition, (Arc<Partition>, u64)>,
+    /// Bytes placed since the last checkpoint began.
+    placed_since_checkpoint: u64,
     spare_group: Group,
     spare_effects: Vec<Effect>,
     #[cfg(feature = "fault-skip-sync")]
@@ -347,6 +356,12 @@ impl Broker {
     /// seals are kept for a layer above that does not move [`Broker::set_app_low_water`].
     pub fn journal_bytes(&self) -> u64 {
         self.journal_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Syncs of segments, since the start, that had to come before the journal's: batches with
+    /// `durability = os` lie there only, and what is published before a synced change is synced with it.
+    pub fn placed_syncs(&self) -> u64 {
+        self.placed_syncs.load(Ordering::Relaxed)
     }
 
     fn partition(&self, at: TopicPartition) -> Result<Arc<Partition>, ErrorCode> {

@@ -20,6 +20,8 @@ pub struct StorageConfig {
     pub journal_file_bytes: u64,
     /// The journal is checkpointed when it grew by this much since the last time.
     pub checkpoint_bytes: u64,
+    /// So, too, when so many bytes were written to segments only: a restart reads them.
+    pub placed_checkpoint_bytes: u64,
     /// Bytes that may wait for the committer; then producers wait, and twice as many are
     /// refused. Bounds memory.
     pub pending_bytes_max: usize,
@@ -43,6 +45,7 @@ impl Default for StorageConfig {
             durability: Durability::Fsync,
             journal_file_bytes: 64 << 20,
             checkpoint_bytes: 64 << 20,
+            placed_checkpoint_bytes: 1 << 30,
             pending_bytes_max: 32 << 20,
             retention_check_ms: 300_000,
             compaction_check_ms: 15_000,

@@ -2,7 +2,8 @@
 //!
 //! The order of checks is Kafka's (`LogValidator`, `UnifiedLog.append`). Everything that needs only the
 //! batch is done before the commit lock is taken; under it there are the producer's sequence and the
-//! offsets. The records of a large batch are not copied: the group holds on to the request's bytes.
+//! offsets. The records of a large batch are not copied: the group holds on to the request's bytes. Where
+//! nobody waits for the disk, they go to their segment only (*placed*), else into the journal too.
 
 use std::sync::Arc;
 
@@ -86,12 +87,18 @@ impl Broker {
             });
         }
         let lsn = commit.take_lsn();
-        let place = commit.group.begin(Kind::Append, lsn);
+        let waits = self.wants_sync(&topic);
+        // Who waits for the disk waits for the journal alone, whatever the number of partitions.
+        let placed = !waits && records.len() >= LARGE_BYTES_MIN && !topic.config.log_append_time;
+        let place = commit.group.begin(if placed { Kind::Placed } else { Kind::Append }, lsn);
         commit.group.bytes.put_uuid(at.topic);
         commit.group.bytes.put_i32(at.partition);
-        let base_offset = commit.assign(&topic, &partition, records, header, lsn, now_ms);
+        if placed {
+            commit.group.put_no_place(records.len() - HEADER_BYTES);
+        }
+        let base_offset = commit.put(&topic, &partition, records, header, lsn, now_ms, placed);
         commit.group.end(place);
-        commit.group.sync |= self.wants_sync(&topic);
+        commit.group.sync |= waits;
         let ticket = Ticket(lsn);
         Ok(Appended { base_offset, log_append_time, log_start_offset, ticket, duplicate: false })
     }
@@ -100,7 +107,7 @@ impl Broker {
     /// makes room ([`super::WakeKey::Durable`]).
     pub fn has_room(&self) -> bool {
         let commit = self.commit.lock();
-        commit.stopped.is_some() || commit.group.len() < self.config.pending_bytes_max
+        commit.stopped.is_some() || commit.group.held_bytes() < self.config.pending_bytes_max
     }
 
     /// The commit lock, if not far too much waits already. Never blocks for long: whoever can wait
@@ -109,7 +116,7 @@ impl Broker {
         let commit = self.commit.lock();
         commit.check_open()?;
         self.check_not_full()?;
-        match commit.group.len() < 2 * self.config.pending_bytes_max {
+        match commit.group.held_bytes() < 2 * self.config.pending_bytes_max {
             true => Ok(commit),
             false => Err(ErrorCode::RequestTimedOut),
         }
@@ -123,9 +130,24 @@ impl Commit {
         topic: &Arc<Topic>,
         partition: &Arc<Partition>,
         batch: Bytes,
+        header: BatchHeader,
+        lsn: u64,
+        now_ms: i64,
+    ) -> i64 {
+        self.put(topic, partition, batch, header, lsn, now_ms, false)
+    }
+
+    /// As [`Commit::assign`]; of a `placed` batch only the header goes into the group.
+    #[allow(clippy::too_many_arguments, reason = "a batch, and where and when it goes")]
+    fn put(
+        &mut self,
+        topic: &Arc<Topic>,
+        partition: &Arc<Partition>,
+        batch: Bytes,
         mut header: BatchHeader,
         lsn: u64,
         now_ms: i64,
+        placed: bool,
     ) -> i64 {
         let mut assigned = partition.assigned.lock();
         header.base_offset = assigned.next_offset;
@@ -142,7 +164,7 @@ impl Commit {
             header.max_timestamp = now_ms;
         }
         let rest = batch.slice(front..);
-        if !rest.is_empty() {
+        if !rest.is_empty() && !placed {
             self.group.put_large(rest.clone());
         }
         assigned.next_offset = header.next_offset();
@@ -158,6 +180,8 @@ impl Commit {
             rest,
             header,
             marker,
+            placed,
+            is_there: false,
         }));
         header.base_offset
     }

@@ -77,6 +77,7 @@ impl Broker {
         self.checkpoint_lsn.store(snapshot.lsn, Ordering::Release);
         let kept_bytes = {
             let mut writer = self.writer.lock();
+            writer.on_checkpoint(snapshot.lsn);
             writer.journal.recycle(snapshot.lsn, low_water)?;
             writer.journal.bytes()
         };

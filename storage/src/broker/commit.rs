@@ -55,6 +55,10 @@ pub(super) struct Appending {
     pub header: BatchHeader,
     /// The batch ends a transaction.
     pub marker: Option<Marker>,
+    /// The journal gets its place only: it goes to its segment first.
+    pub placed: bool,
+    /// It is in its segment.
+    pub is_there: bool,
 }
 
 impl Broker {
@@ -177,9 +181,7 @@ impl Broker {
         }
         match group.bytes.is_empty() {
             true => (writer.spare_group, writer.spare_effects) = (group, effects),
-            false => {
-                writer.waiting.push_back(Waiting { group, effects, in_journal: false, applied: 0 })
-            }
+            false => writer.waiting.push_back(Waiting::new(group, effects)),
         }
         let done = self.commit_waiting(writer, now_ms);
         if let Err(e) = &done {
@@ -215,7 +217,8 @@ impl Broker {
         now_ms: i64,
     ) -> Result<usize, Error> {
         let mut no_room = Ok(());
-        for one in waiting.iter_mut().filter(|one| !one.in_journal) {
+        for (before, one) in waiting.iter_mut().enumerate().filter(|(_, one)| !one.in_journal) {
+            self.place(writer, one, before == 0, now_ms)?;
             match write(writer, &mut one.group) {
                 Err(e) if e.is_full() => {
                     no_room = Err(e);
@@ -242,15 +245,57 @@ impl Broker {
         no_room.map(|()| records)
     }
 
+    /// Brings the batches that are not to be in the journal to their segments, and whatever must be
+    /// durable before a group that syncs. Without room for them there, or behind others that wait for
+    /// room, they go the way of all others: the journal has room in reserve.
+    fn place(
+        &self,
+        writer: &mut Writer,
+        one: &mut Waiting,
+        is_first: bool,
+        now_ms: i64,
+    ) -> Result<(), Error> {
+        if one.group.placed_bytes > 0 && !one.is_placed {
+            match is_first.then(|| one.place(now_ms)) {
+                Some(Err(e)) if !e.is_full() => return Err(e),
+                Some(Ok(())) => {
+                    one.is_placed = true;
+                    let lsn = one.group.last_lsn;
+                    for append in one.appends().filter(|append| append.placed) {
+                        writer.note_placed(&append.partition, lsn);
+                    }
+                    writer.placed_since_checkpoint += one.group.placed_bytes as u64;
+                }
+                Some(Err(_)) | None => one.take_bytes_back(),
+            }
+        }
+        match one.group.sync {
+            true => self.sync_placed(writer),
+            false => Ok(()),
+        }
+    }
+
+    /// A group that is synced makes everything before it durable: placed batches first.
+    fn sync_placed(&self, writer: &mut Writer) -> Result<(), Error> {
+        for (partition, _) in writer.unsynced.values() {
+            self.placed_syncs.fetch_add(partition.sync_log()?, Ordering::Relaxed);
+        }
+        writer.unsynced.clear();
+        writer.journal.set_has_placed(false);
+        Ok(())
+    }
+
     /// Asks the second thread for what has become due.
     fn after_commit(&self, writer: &mut Writer) {
         self.journal_bytes.store(writer.journal.bytes(), Ordering::Relaxed);
-        let checkpoint = writer.journal.since_checkpoint > self.config.checkpoint_bytes;
+        let checkpoint = writer.journal.since_checkpoint > self.config.checkpoint_bytes
+            || writer.placed_since_checkpoint > self.config.placed_checkpoint_bytes;
         let sync = writer.journal.since_sync > SYNC_BYTES;
         if checkpoint || sync || writer.journal.wants_spare() {
             let mut chores = self.chores.lock();
             if checkpoint {
                 writer.journal.since_checkpoint = 0;
+                writer.placed_since_checkpoint = 0;
                 chores.checkpoint = true;
             }
             chores.spare |= writer.journal.wants_spare();
@@ -371,9 +416,83 @@ pub(super) struct Waiting {
     in_journal: bool,
     /// So many effects are applied.
     applied: usize,
+    /// Its placed batches are in their segments.
+    is_placed: bool,
+}
+
+impl Writer {
+    fn note_placed(&mut self, partition: &Arc<Partition>, lsn: u64) {
+        self.journal.set_has_placed(true);
+        let entry = self.unsynced.entry(partition.at);
+        entry.or_insert_with(|| (partition.clone(), lsn)).1 = lsn;
+    }
+
+    /// Forgets what a checkpoint made durable: all records up to `lsn`.
+    pub(super) fn on_checkpoint(&mut self, lsn: u64) {
+        self.unsynced.retain(|_, (_, last)| *last > lsn);
+        self.journal.set_has_placed(!self.unsynced.is_empty());
+    }
 }
 
 impl Waiting {
+    fn new(group: Group, effects: Vec<Effect>) -> Waiting {
+        Waiting { group, effects, in_journal: false, applied: 0, is_placed: false }
+    }
+
+    fn appends(&self) -> impl Iterator<Item = &Appending> {
+        self.effects.iter().filter_map(|effect| match effect {
+            Effect::Append(append) => Some(append),
+            _ => None,
+        })
+    }
+
+    /// Appends all batches of the partitions that have placed ones, so that they lie in the order of
+    /// their offsets, and notes their places in the group.
+    fn place(&mut self, now_ms: i64) -> Result<(), Error> {
+        let mut to: Vec<TopicPartition> = self
+            .appends()
+            .filter(|append| append.placed)
+            .map(|append| append.partition.at)
+            .collect();
+        to.sort_unstable();
+        let mut run: Vec<&mut Appending> = Vec::new();
+        for effect in &mut self.effects {
+            if let Effect::Append(append) = effect
+                && to.binary_search(&append.partition.at).is_ok()
+            {
+                run.push(append);
+            }
+        }
+        let mut places = Vec::new();
+        append_run(&mut run, &self.group.bytes, now_ms, |append, segment, position| {
+            if append.placed {
+                places.push((append.front.start, segment, position));
+            }
+        })?;
+        run.iter_mut().for_each(|append| append.is_there = true);
+        for (front, segment, position) in places {
+            self.group.set_place(front, segment, position);
+        }
+        Ok(())
+    }
+
+    /// Puts the bytes of the batches that could not be placed into the group.
+    fn take_bytes_back(&mut self) {
+        let placed = self.appends().filter(|append| append.placed);
+        let rests: Vec<Bytes> = placed.map(|append| append.rest.clone()).collect();
+        let (group, moved) = self.group.with_bytes_of_placed(rests.into_iter());
+        for effect in &mut self.effects {
+            let Effect::Append(append) = effect else { continue };
+            append.placed = false;
+            let before = moved.partition_point(|(old, _)| *old <= append.front.start);
+            if let Some((old, new)) = moved[..before].last() {
+                let start = append.front.start - old + new;
+                append.front = start..start + append.front.len();
+            }
+        }
+        self.group = group;
+    }
+
     /// Brings the group's records to segments and directories. Nothing of it is visible yet.
     fn apply(&mut self, now_ms: i64) -> Result<(), Error> {
         while let Some(effect) = self.effects.get(self.applied) {
@@ -382,13 +501,16 @@ impl Waiting {
                 self.applied += 1;
                 continue;
             }
-            let mut run: Vec<&Appending> = Vec::new();
-            for effect in &self.effects[self.applied..] {
+            let mut run: Vec<&mut Appending> = Vec::new();
+            let mut count = 0;
+            for effect in &mut self.effects[self.applied..] {
                 let Effect::Append(append) = effect else { break };
-                run.push(append);
+                count += 1;
+                if !append.is_there {
+                    run.push(append);
+                }
             }
-            let count = run.len();
-            append_run(&mut run, &self.group.bytes, now_ms)?;
+            append_run(&mut run, &self.group.bytes, now_ms, |_, _, _| {})?;
             self.applied += count;
         }
         Ok(())
@@ -425,8 +547,14 @@ fn change_files(effect: &Effect, now_ms: i64) -> Result<(), Error> {
     }
 }
 
-/// Appends a run of batches, those of one partition together.
-fn append_run(run: &mut Vec<&Appending>, bytes: &[u8], now_ms: i64) -> Result<(), Error> {
+/// Appends a run of batches, those of one partition together. Tells `placed` the segment and the place
+/// in it of each.
+fn append_run(
+    run: &mut [&mut Appending],
+    bytes: &[u8],
+    now_ms: i64,
+    mut placed: impl FnMut(&Appending, i64, u64),
+) -> Result<(), Error> {
     // Stable, so the batches of one partition stay in the order of their offsets.
     run.sort_by_key(|append| append.partition.at);
     for of_one in run.chunk_by(|a, b| Arc::ptr_eq(&a.partition, &b.partition)) {
@@ -439,8 +567,9 @@ fn append_run(run: &mut Vec<&Appending>, bytes: &[u8], now_ms: i64) -> Result<()
                 rest: &append.rest,
             })
             .collect();
-        first.partition.append(&batches, &first.config, now_ms)?;
+        first.partition.append(&batches, &first.config, now_ms, |i, segment, position| {
+            placed(&*of_one[i], segment, position);
+        })?;
     }
-    run.clear();
     Ok(())
 }

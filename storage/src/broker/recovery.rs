@@ -1,10 +1,11 @@
 //! Opening a data directory: the snapshot, then the journal, give back what was published.
 //!
 //! Two passes over the journal. The first reads the facts: which topics exist in the end, their
-//! settings and log starts, App records, group facts, seals. Then each partition's segments are cut
-//! to the checkpoint, and the second pass appends the later batches again. So the segments end
-//! exactly where the journal ends: what a crash left in them beyond it, for instance half of a seal,
-//! is gone, and the torn tail of a segment is written anew.
+//! settings and log starts, App records, group facts, seals, and where placed batches should lie. Then
+//! each partition's segments are cut to the checkpoint, and the second pass appends the later batches
+//! again; a partition with placed batches is gone through in place ([`crate::log::placed`]). So the
+//! segments end exactly where the journal ends: what a crash left in them beyond it, for instance half
+//! of a seal, is gone, and the torn tail of a segment is written anew.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -19,7 +20,8 @@ use uuid::Uuid;
 use super::compaction::{OFFSETS_FILE, read_compacted};
 use super::topics::new_topic;
 use super::{
-    AppRecord, Broker, Chores, Commit, Part, Recovered, SealRecord, Ticket, Wakes, Wholes, Writer,
+    AppRecord, Broker, Chores, Commit, Part, Recovered, SealRecord, Ticket, TopicPartition, Wakes,
+    Wholes, Writer,
 };
 use crate::config::StorageConfig;
 use crate::disk::Disk;
@@ -30,6 +32,7 @@ use crate::journal::snapshot::{PartitionState, Snapshot, TopicState};
 use crate::journal::{JOURNAL_DIR, Journal};
 use crate::log::batch::{BatchHeader, batches};
 use crate::log::control::Marker;
+use crate::log::placed::PlacedAt;
 use crate::log::{Batch, LOG_DIR, Partition, Producers};
 use crate::topics::{Topic, TopicConfig, Topics, kafka_uuid};
 
@@ -56,7 +59,10 @@ impl Broker {
         let (facts, topics, replayed) = roll_forward(&disk, start, first_start, now_ms)?;
         let next_lsn = replayed.next_lsn;
         let file_bytes = config.journal_file_bytes;
-        let journal = Journal::begin(disk.clone(), file_bytes, entropy, replayed.files, next_lsn)?;
+        let unsynced: HashMap<_, _> = facts.unsynced(&topics, next_lsn - 1).collect();
+        let durable = (!unsynced.is_empty()).then_some(facts.durable);
+        let files = replayed.files;
+        let journal = Journal::begin(disk.clone(), file_bytes, entropy, files, next_lsn, durable)?;
         let journal_bytes = journal.bytes();
         if first_start {
             // From now on a missing journal is damage, and the cluster id stays.
@@ -85,6 +91,8 @@ impl Broker {
             writer: Mutex::new(Writer {
                 journal,
                 waiting: VecDeque::new(),
+                unsynced,
+                placed_since_checkpoint: 0,
                 spare_group: Group::default(),
                 spare_effects: Vec::new(),
                 #[cfg(feature = "fault-skip-sync")]
@@ -93,6 +101,7 @@ impl Broker {
             topics: RwLock::new(topics),
             published_lsn: AtomicU64::new(next_lsn - 1),
             journal_bytes: AtomicU64::new(journal_bytes),
+            placed_syncs: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
             full: AtomicBool::new(false),
             full_reason: Mutex::new(None),
@@ -128,7 +137,8 @@ fn roll_forward(
     let topics = facts.open_topics(disk, now_ms)?;
     if replayed.next_lsn > checkpoint + 1 {
         let wholes = std::mem::take(&mut facts.snapshot.wholes);
-        let mut rest = Rest { topics: &topics, checkpoint, now_ms, wholes };
+        let durable = facts.durable;
+        let mut rest = Rest { topics: &topics, checkpoint, durable, now_ms, wholes };
         replay(disk, checkpoint, |bytes, frame| rest.visit(bytes, frame))?;
         facts.snapshot.wholes = rest.wholes;
     }
@@ -173,6 +183,10 @@ struct Facts {
     deleted: BTreeSet<Uuid>,
     seals: Vec<SealRecord>,
     checkpoint: u64,
+    /// Of partitions with placed batches after the checkpoint, the segments these lie in.
+    placed: HashMap<(Uuid, i32), BTreeSet<i64>>,
+    /// All records up to it are known to have been on disk, placed batches included.
+    durable: u64,
 }
 
 impl Facts {
@@ -180,6 +194,8 @@ impl Facts {
         let topics = std::mem::take(&mut snapshot.topics);
         Facts {
             checkpoint: snapshot.lsn,
+            durable: snapshot.lsn,
+            placed: HashMap::new(),
             snapshot,
             topics: topics.into_iter().map(|topic| (topic.fact.topic, topic)).collect(),
             starts: HashMap::new(),
@@ -196,12 +212,16 @@ impl Facts {
         {
             self.seals.push(SealRecord { ticket, epoch: *epoch, payload: payload.clone() });
         }
+        self.durable = self.durable.max(frame.durable);
         if frame.lsn <= self.checkpoint {
             return Ok(());
         }
         let snapshot = &mut self.snapshot;
         match fact {
             Fact::Append { .. } => {}
+            Fact::Placed { topic, partition, segment, .. } => {
+                self.placed.entry((topic, partition)).or_default().insert(segment);
+            }
             Fact::Seal { epoch, .. } => snapshot.last_epoch = snapshot.last_epoch.max(epoch),
             Fact::TopicCreated(fact) => {
                 let none = PartitionState::default();
@@ -290,12 +310,28 @@ impl Facts {
             let topic = new_topic(disk, fact, config);
             for (partition, state) in topic.partitions.iter().zip(partitions) {
                 let start = self.start_of(fact, partition.at.partition, state.start);
-                partition.open_files(start, state.end, &state.aborted, &topic.config, now_ms)?;
+                let placed = self.placed.get(&(fact.topic, partition.at.partition));
+                let placed = placed.cloned().unwrap_or_default();
+                let (config, aborted) = (&topic.config, &state.aborted);
+                partition.open_files(placed, start, state.end, aborted, config, now_ms)?;
                 partition.restore_producers(state.producers.clone());
             }
             topics.insert(topic);
         }
         Ok(topics)
+    }
+
+    /// The partitions with placed batches that may not be on disk.
+    fn unsynced<'a>(
+        &'a self,
+        topics: &'a Topics,
+        last_lsn: u64,
+    ) -> impl Iterator<Item = (TopicPartition, (Arc<Partition>, u64))> + 'a {
+        self.placed.keys().filter_map(move |(topic, partition)| {
+            let topic = topics.by_id(topic)?;
+            let partition = topic.partitions.get(usize::try_from(*partition).ok()?)?;
+            Some((partition.at, (partition.clone(), last_lsn)))
+        })
     }
 
     fn start_of(&self, fact: &TopicFact, partition: i32, before: i64) -> i64 {
@@ -330,6 +366,8 @@ fn unreadable(frame: &Frame) -> Error {
 struct Rest<'a> {
     topics: &'a Topics,
     checkpoint: u64,
+    /// As [`Facts::durable`].
+    durable: u64,
     now_ms: i64,
     wholes: Wholes,
 }
@@ -342,6 +380,11 @@ impl Rest<'_> {
         match Fact::read(bytes, frame).ok_or_else(|| unreadable(frame))? {
             Fact::Append { topic, partition, batches } => {
                 self.append(topic, partition, &bytes[batches], frame).map(drop)
+            }
+            Fact::Placed { topic, partition, segment, position, front } => {
+                let durable = frame.lsn <= self.durable;
+                let at = PlacedAt { segment, position, front: &bytes[front], durable };
+                self.take_placed(topic, partition, at, frame)
             }
             Fact::Seal { appends, .. } => {
                 let held = |(topic, partition, _): &(Uuid, i32, _)| {
@@ -411,7 +454,13 @@ impl Rest<'_> {
             headers.push(header);
             markers.push(if header.is_control() { Marker::read(batch) } else { None });
         }
-        partition.append(&Batch::all(bytes, &headers), &topic.config, self.now_ms)?;
+        let all = Batch::all(bytes, &headers);
+        match partition.has_layout() {
+            true => all
+                .into_iter()
+                .try_for_each(|batch| partition.recover_whole(batch, &topic.config, self.now_ms))?,
+            false => partition.append(&all, &topic.config, self.now_ms, |_, _, _| {})?,
+        }
         let mut part = Some(Part { at: partition.at, first: first_offset, last: next_offset - 1 });
         for (header, marker) in headers.iter().zip(&markers) {
             let mut assigned = partition.assigned.lock();
@@ -433,5 +482,31 @@ impl Rest<'_> {
             partition.publish(header, marker.as_ref());
         }
         Ok(part)
+    }
+
+    /// A batch that should lie in its segment.
+    fn take_placed(
+        &self,
+        topic: Uuid,
+        partition: i32,
+        at: PlacedAt<'_>,
+        frame: &Frame,
+    ) -> Result<(), Error> {
+        // A topic that is not there any more was deleted later in the journal.
+        let Some(topic) = self.topics.by_id(&topic) else { return Ok(()) };
+        let damaged = |reason: &str| Error::corrupt(JOURNAL_DIR, frame.start as u64, reason);
+        let partition = usize::try_from(partition).ok().and_then(|i| topic.partitions.get(i));
+        let partition = partition.ok_or_else(|| damaged("a record names no partition"))?;
+        let header = BatchHeader::parse(at.front).map_err(|e| damaged(&e.to_string()))?;
+        if header.base_offset != partition.assigned.lock().next_offset {
+            return Err(damaged("the offsets of a partition have a gap"));
+        }
+        let header = partition.recover_placed(header, at, &topic.config, self.now_ms)?;
+        let mut assigned = partition.assigned.lock();
+        assigned.next_offset = header.next_offset();
+        assigned.producers.on_append(&header, 0, self.now_ms);
+        drop(assigned);
+        partition.publish(&header, None);
+        Ok(())
     }
 }

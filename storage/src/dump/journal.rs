@@ -115,6 +115,14 @@ fn say(bytes: &[u8], fact: &Fact) -> String {
         Fact::Append { topic, partition, batches } => {
             format!("topic {} partition {partition}: {}", kafka_uuid(*topic), offsets(batches))
         }
+        Fact::Placed { topic, partition, segment, position, front } => {
+            let what = BatchHeader::parse(&bytes[front.clone()])
+                .map_or_else(|e| e.to_string(), |header| log::batch_line(&header, *position, true));
+            format!(
+                "topic {} partition {partition}, in its segment {segment}: {what}",
+                kafka_uuid(*topic)
+            )
+        }
         Fact::TopicCreated(topic) => format!(
             "topic {} is {} with {} partitions, settings {:?}",
             kafka_uuid(topic.topic),

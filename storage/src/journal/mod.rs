@@ -6,8 +6,9 @@
 //!
 //! Files `journal/<20 digits>.journal`, preallocated: a header of 4096 bytes, then records
 //! ([`record`]) with consecutive lsns, then zeros or the rest of a file's earlier life. Header,
-//! big-endian: magic `MILLJRNL`, u32 version 1, u32 crc of the fields after it, u64 file number,
-//! u64 first lsn, u64 salt.
+//! big-endian: magic `MILLJRNL`, u32 version 2, u32 crc of the fields after it, u64 file number,
+//! u64 first lsn, u64 salt. Version 1
+//! had no placed batches; its files are read.
 //!
 //! Invariants:
 //! - a file's name appears only after its header is on disk; so a bad header is damage
@@ -37,7 +38,9 @@ use wire::{Put, Take};
 pub(crate) const JOURNAL_DIR: &str = "journal";
 pub(crate) const FIRST_RECORD: usize = 4096;
 const MAGIC: &[u8; 8] = b"MILLJRNL";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest that is read.
+const VERSION_MIN: u32 = 1;
 const NEXT_FILE: &str = "journal/next.tmp";
 /// Space for the file that a start on a full disk needs.
 pub(crate) const BALLAST: &str = "journal/ballast";
@@ -80,7 +83,7 @@ impl FileHeader {
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<FileHeader> {
         let mut fields = Take::new(bytes.get(..40)?.strip_prefix(MAGIC)?);
-        if fields.u32()? != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&fields.u32()?) {
             return None;
         }
         let crc = fields.u32()?;
@@ -104,6 +107,10 @@ pub(crate) struct Journal {
     spares: Vec<String>,
     /// The last lsn known to be on disk.
     synced_lsn: u64,
+    /// As `synced_lsn`, the placed batches of the records included: what records say of it.
+    durable_lsn: u64,
+    /// Some placed batch may not be on disk.
+    has_placed: bool,
     /// Bytes written since the last checkpoint began.
     pub since_checkpoint: u64,
     /// Bytes written since the last sync began.
@@ -115,6 +122,7 @@ pub(crate) struct Unsynced {
     file: Arc<dyn DiskFile>,
     number: u64,
     last_lsn: u64,
+    with_placed: bool,
 }
 
 impl Unsynced {
@@ -129,13 +137,15 @@ pub(crate) fn path_of(number: u64) -> String {
 }
 
 impl Journal {
-    /// Goes on after a replay: begins a new file for `next_lsn`.
+    /// Goes on after a replay: begins a new file for `next_lsn`. With `durable_lsn` the batches placed
+    /// by later records may not be on disk.
     pub(crate) fn begin(
         disk: Arc<dyn Disk>,
         file_bytes: u64,
         entropy: Uuid,
         files: Vec<FileInfo>,
         next_lsn: u64,
+        durable_lsn: Option<u64>,
     ) -> Result<Journal, Error> {
         if let Some(last) = files.last() {
             // What was read may be in the page cache only; it is about to count as durable.
@@ -158,6 +168,8 @@ impl Journal {
             current_bytes,
             spares,
             synced_lsn: next_lsn - 1,
+            durable_lsn: durable_lsn.unwrap_or(next_lsn - 1),
+            has_placed: durable_lsn.is_some(),
             since_checkpoint: used,
             since_sync: 0,
         };
@@ -173,7 +185,7 @@ impl Journal {
         if used + bytes > self.current_bytes {
             self.roll(group.first_lsn, bytes)?;
         }
-        group.finish(self.current_salt, self.synced_lsn);
+        group.finish(self.current_salt, self.durable_lsn);
         let file = self.files.back_mut().expect("there is always a current file");
         let action = || format!("write {}", path_of(file.number));
         let written = self.current.write_pieces_at(file.used, &group.pieces());
@@ -198,7 +210,15 @@ impl Journal {
             self.synced_lsn = file.last_lsn;
             self.since_sync = 0;
         }
+        if !self.has_placed {
+            self.durable_lsn = self.synced_lsn;
+        }
         Ok(())
+    }
+
+    /// Says whether a batch that a record has placed, or the next one will, may not be on disk.
+    pub(crate) fn set_has_placed(&mut self, has_placed: bool) {
+        self.has_placed = has_placed;
     }
 
     /// What is written and not known to be durable. Older files always are.
@@ -206,11 +226,15 @@ impl Journal {
         let file = self.files.back().filter(|file| self.synced_lsn < file.last_lsn)?;
         let (number, last_lsn) = (file.number, file.last_lsn);
         self.since_sync = 0;
-        Some(Unsynced { file: self.current.clone(), number, last_lsn })
+        let with_placed = !self.has_placed;
+        Some(Unsynced { file: self.current.clone(), number, last_lsn, with_placed })
     }
 
     pub(crate) fn end_sync(&mut self, done: &Unsynced) {
         self.synced_lsn = self.synced_lsn.max(done.last_lsn);
+        if done.with_placed {
+            self.durable_lsn = self.durable_lsn.max(done.last_lsn);
+        }
     }
 
     /// Ends the current file and begins one that has room for `bytes`.

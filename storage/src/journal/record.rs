@@ -18,9 +18,12 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::wire::{Put, Take};
+use crate::log::batch::HEADER_BYTES;
 
 pub(crate) const FRAME_BYTES: usize = 32;
 const ALIGN: usize = 8;
+/// What says where a placed batch lies, before its header.
+const PLACE_BYTES: usize = 16;
 
 /// What a record says. The numbers are on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub(crate) enum Kind {
     TransactionEnd = 30,
     /// As `Group`, with batches that tell the same.
     GroupTold = 40,
+    /// As `Append`, of a batch whose bytes lie in its segment already: see [`Fact::Placed`].
+    Placed = 50,
 }
 
 impl Kind {
@@ -59,6 +64,7 @@ impl Kind {
             TopicGrown,
             TransactionEnd,
             GroupTold,
+            Placed,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == number)
@@ -98,6 +104,11 @@ fn begin_checksum(salt: u64, length: &[u8]) -> crc_fast::Digest {
 impl Frame {
     /// Reads the frame at `at` without its checksum. `None` when it cannot be one.
     pub(crate) fn peek(bytes: &[u8], at: usize) -> Option<Frame> {
+        Frame::head(bytes, at).filter(|frame| frame.end <= bytes.len())
+    }
+
+    /// As [`Frame::peek`], of a frame whose payload need not be there.
+    fn head(bytes: &[u8], at: usize) -> Option<Frame> {
         let mut fields = Take::new(bytes.get(at..at + FRAME_BYTES)?);
         let length = fields.u32()? as usize;
         let _crc = fields.u32()?;
@@ -107,7 +118,7 @@ impl Frame {
         }
         let start = at + FRAME_BYTES;
         let end = start.checked_add(length)?;
-        (end <= bytes.len()).then_some(Frame { lsn, durable, kind, start, end, next: align(end) })
+        Some(Frame { lsn, durable, kind, start, end, next: align(end) })
     }
 
     /// Reads the frame at `at` if its checksum holds.
@@ -131,6 +142,8 @@ pub(crate) struct Group {
     frames: Vec<usize>,
     large: Vec<Large>,
     large_bytes: usize,
+    /// Bytes of placed batches, which go to their segments and not into the journal.
+    pub placed_bytes: usize,
     pub first_lsn: u64,
     pub last_lsn: u64,
     /// The last seal in it; 0 if none.
@@ -173,6 +186,60 @@ impl Group {
         self.large.push(Large { at: self.bytes.len(), bytes });
     }
 
+    /// Puts the fields of a [`Fact::Placed`] behind topic and partition; the header follows, then the
+    /// record ends. The place is filled in by [`Group::set_place`].
+    pub(crate) fn put_no_place(&mut self, rest_bytes: usize) {
+        self.placed_bytes += rest_bytes;
+        self.bytes.put(&[0; PLACE_BYTES]);
+    }
+
+    /// Says where the placed batch lies whose header is at `front`.
+    pub(crate) fn set_place(&mut self, front: usize, segment: i64, position: u64) {
+        let at = front - PLACE_BYTES;
+        self.bytes[at..at + 8].copy_from_slice(&segment.to_be_bytes());
+        self.bytes[at + 8..front].copy_from_slice(&position.to_be_bytes());
+    }
+
+    /// The same group with the bytes of its placed batches in it, as plain appends. `rests` are what
+    /// follows their headers, in order. Gives by how much less what came after each of them moved,
+    /// as pairs of a place in the old bytes and one in the new.
+    pub(crate) fn with_bytes_of_placed(
+        &self,
+        mut rests: impl Iterator<Item = Bytes>,
+    ) -> (Group, Vec<(usize, usize)>) {
+        let mut whole = Group { first_lsn: self.first_lsn, sync: self.sync, ..Group::default() };
+        let mut moved = Vec::new();
+        let mut large = self.large.iter().peekable();
+        let ends = self.frames.iter().skip(1).copied().chain([self.bytes.len()]);
+        for (from, until) in self.frames.iter().copied().zip(ends) {
+            let Some(frame) = Frame::head(&self.bytes, from) else { continue };
+            moved.push((from, whole.bytes.len()));
+            if frame.kind() == Some(Kind::Placed) {
+                let begun = whole.begin(Kind::Append, frame.lsn);
+                let place = from + FRAME_BYTES + 20;
+                whole.bytes.put(&self.bytes[from + FRAME_BYTES..place]);
+                let front = place + PLACE_BYTES;
+                moved.push((front, whole.bytes.len()));
+                whole.bytes.put(&self.bytes[front..front + HEADER_BYTES]);
+                if let Some(rest) = rests.next() {
+                    whole.put_large(rest);
+                }
+                whole.end(begun);
+                continue;
+            }
+            whole.frames.push(whole.bytes.len());
+            let mut copied = from;
+            while let Some(next) = large.next_if(|next| next.at <= until && next.at > from) {
+                whole.bytes.put(&self.bytes[copied..next.at]);
+                whole.put_large(next.bytes.clone());
+                copied = next.at;
+            }
+            whole.bytes.put(&self.bytes[copied..until]);
+        }
+        (whole.last_lsn, whole.last_seal) = (self.last_lsn, self.last_seal);
+        (whole, moved)
+    }
+
     pub(crate) fn end(&mut self, begun: Begun) {
         let length = (self.len() - begun.len) as u32;
         self.bytes[begun.at..begun.at + 4].copy_from_slice(&length.to_be_bytes());
@@ -208,6 +275,11 @@ impl Group {
     /// Bytes it has in the file.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() + self.large_bytes
+    }
+
+    /// Bytes that it keeps in memory.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.len() + self.placed_bytes
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -258,6 +330,18 @@ pub(crate) enum Fact {
         topic: Uuid,
         partition: i32,
         batches: std::ops::Range<usize>,
+    },
+    /// A batch that lies in its segment, written there before this record. Payload: topic id,
+    /// partition i32, then:
+    Placed {
+        topic: Uuid,
+        partition: i32,
+        /// Base offset of the segment, i64, and the batch's first byte in it, u64.
+        segment: i64,
+        position: u64,
+        /// The batch's header, with its offset, as it lies there: all a restart needs to know of it,
+        /// its checksum among it.
+        front: std::ops::Range<usize>,
     },
     TopicCreated(TopicFact),
     TopicDeleted {
@@ -354,6 +438,14 @@ impl Fact {
             Kind::Append => {
                 let (topic, partition) = (fields.uuid()?, fields.i32()?);
                 return Some(Fact::Append { topic, partition, batches: here(fields.rest()) });
+            }
+            Kind::Placed => {
+                let (topic, partition) = (fields.uuid()?, fields.i32()?);
+                let (segment, position) = (fields.i64()?, fields.u64()?);
+                let front = here(fields.rest());
+                let placed = Fact::Placed { topic, partition, segment, position, front };
+                return (frame.end - frame.start == 20 + PLACE_BYTES + HEADER_BYTES)
+                    .then_some(placed);
             }
             Kind::TopicCreated => Fact::TopicCreated(TopicFact::take(&mut fields)?),
             Kind::TopicDeleted => Fact::TopicDeleted { topic: fields.uuid()? },

@@ -18,7 +18,7 @@ fn begin(disk: &Arc<dyn Disk>, entropy: u128) -> (Journal, u64) {
     let replayed = replay(disk, 0, |_, _| Ok(())).unwrap();
     let next = replayed.next_lsn;
     let entropy = Uuid::from_u128(entropy);
-    (Journal::begin(disk.clone(), FILE_BYTES, entropy, replayed.files, next).unwrap(), next)
+    (Journal::begin(disk.clone(), FILE_BYTES, entropy, replayed.files, next, None).unwrap(), next)
 }
 
 /// Writes one group of records with these payloads.

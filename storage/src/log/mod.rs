@@ -17,6 +17,7 @@ pub mod control;
 mod damage;
 pub(crate) mod files;
 pub(crate) mod index;
+pub(crate) mod placed;
 mod producers;
 mod records;
 mod retention;
@@ -25,6 +26,7 @@ mod segment;
 mod tests;
 pub(crate) mod transactions;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -78,6 +80,12 @@ pub struct Partition {
     checkpointed: AtomicI64,
     /// Compaction has seen the records below it.
     compacted_to: AtomicI64,
+    /// The directory itself may not be durable.
+    dir_new: AtomicBool,
+    /// Held while segments are synced: who finds nothing to sync waits for who does it.
+    syncing: Mutex<()>,
+    /// Only during a restart: see [`placed`].
+    layout: Mutex<Option<placed::Layout>>,
     /// Held by whoever replaces or removes segment files, one at a time; never by the committer.
     upkeep: Mutex<()>,
     /// Segments that left the log; their files go when the delay is over.
@@ -117,6 +125,9 @@ impl Partition {
             damage: Mutex::default(),
             checkpointed: AtomicI64::new(0),
             compacted_to: AtomicI64::new(0),
+            dir_new: AtomicBool::new(false),
+            syncing: Mutex::default(),
+            layout: Mutex::default(),
             upkeep: Mutex::default(),
             doomed: Mutex::default(),
             names: Mutex::default(),
@@ -145,6 +156,7 @@ impl Partition {
         let file = self.disk.open(&path, true).map_err(Error::io(format!("open {path}")))?;
         file.write_at(0, text.as_bytes()).map_err(Error::io(format!("write {path}")))?;
         self.dir_dirty.store(true, Ordering::Release);
+        self.dir_new.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -158,9 +170,11 @@ impl Partition {
     /// Opens the files after a restart and cuts them to what the last checkpoint made durable:
     /// records below `end`. Everything later comes from the journal again. Records below `start` may
     /// be missing; any other missing record is damage. `aborted` as [`Partition::aborted_stored`] gave
-    /// it at the checkpoint.
+    /// it at the checkpoint. `placed` are the segments that later records have placed batches in: with
+    /// some, nothing is cut, see [`placed`].
     pub(crate) fn open_files(
         &self,
+        placed: BTreeSet<i64>,
         start: i64,
         end: i64,
         aborted: &[Stored],
@@ -188,10 +202,14 @@ impl Partition {
         if self.settle_swaps(&names)? {
             names = self.names_in_dir()?;
         }
+        let in_place = !placed.is_empty();
         let mut kept = Vec::new();
         let bases = base_offsets(&names);
         self.remove_orphans(&names, &bases)?;
         for base_offset in bases {
+            if base_offset >= end && in_place {
+                continue;
+            }
             let interval = config.index_interval_bytes;
             let segment = Segment::open(&self.disk, &self.dir, base_offset, now_ms, interval)?;
             match base_offset < end {
@@ -200,7 +218,7 @@ impl Partition {
             }
         }
         let lost = "records that were durable at the last checkpoint are missing";
-        let cut = kept.last().map_or(Ok(start >= end), |last| last.cut_at_offset(end));
+        let cut = kept.last().map_or(Ok(start >= end), |last| last.cut_at_offset(end, in_place));
         let mut fresh = false;
         match cut {
             Ok(true) => {}
@@ -237,7 +255,9 @@ impl Partition {
         self.end.store(end, Ordering::Release);
         self.checkpointed.store(end, Ordering::Release);
         drop(assigned);
-        if fresh {
+        if in_place {
+            *self.layout.lock() = Some(placed::Layout { bases: placed, frozen: fresh });
+        } else if fresh {
             self.begin_segment(end, config, now_ms)?;
         }
         Ok(())
@@ -268,6 +288,7 @@ impl Partition {
     /// After the journal was replayed: removes the segments below the log start.
     pub(crate) fn finish_recovery(&self, config: &TopicConfig, now_ms: i64) -> Result<(), Error> {
         // Never beyond the end: in the page cache's durability a start may outlive its records.
+        self.finish_layout(config, now_ms)?;
         let start = self.log_start().min(self.high_watermark());
         self.assigned.lock().log_start = start;
         self.remove_below(start, config, now_ms)
@@ -279,12 +300,14 @@ impl Partition {
 
     // ---- the committer's side ----
 
-    /// Appends batches to the newest segment or a new one.
+    /// Appends batches to the newest segment or a new one. Tells `placed`, for each of them: its index,
+    /// the base offset of the segment, its place there.
     pub(crate) fn append(
         &self,
         batches: &[Batch<'_>],
         config: &TopicConfig,
         now_ms: i64,
+        mut placed: impl FnMut(usize, i64, u64),
     ) -> Result<(), Error> {
         if self.is_deleted() {
             return Ok(());
@@ -308,7 +331,13 @@ impl Partition {
                 take_bytes = more;
             }
             let (now, later) = rest.split_at(take);
+            let mut position = segment.bytes();
             segment.append(now)?;
+            let before = batches.len() - rest.len();
+            for (i, batch) in now.iter().enumerate() {
+                placed(before + i, segment.base_offset, position);
+                position += batch.header.total_bytes as u64;
+            }
             let end = now.last().map_or(0, |last| last.header.next_offset());
             self.end.store(end, Ordering::Release);
             rest = later;
@@ -435,24 +464,17 @@ impl Partition {
 
     /// Makes all segments and their names durable, and brings the indexes up to date.
     pub(crate) fn sync(&self) -> Result<(), Error> {
+        let _syncing = self.syncing.lock();
         let segments = self.segments.read().clone();
         let synced = || -> Result<(), Error> {
             for segment in &segments {
-                if segment.sync()? {
-                    segment.flush_index()?;
-                }
+                segment.sync()?;
+                segment.flush_index_if_behind()?;
             }
             let bases: Vec<i64> = segments.iter().map(|segment| segment.base_offset).collect();
             let named = self.transactions.sync(&*self.disk, &self.dir, &bases)?;
             if self.dir_dirty.swap(false, Ordering::AcqRel) || named {
-                let path = format!("{}/{METADATA}", self.dir);
-                let metadata = self.disk.open(&path, false);
-                metadata
-                    .and_then(|file| file.sync_data())
-                    .map_err(Error::sync(format!("sync {path}")))?;
-                self.disk
-                    .sync_dir(&self.dir)
-                    .map_err(Error::sync(format!("sync directory {}", self.dir)))?;
+                self.sync_names_and_metadata()?;
             }
             Ok(())
         };

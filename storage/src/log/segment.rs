@@ -29,6 +29,8 @@ pub(super) struct Segment {
     bytes: AtomicU64,
     /// Bytes were written since the last sync.
     dirty: AtomicBool,
+    /// Batches were added since the indexes were brought to their files.
+    index_behind: AtomicBool,
     /// The time of the broker when it was begun.
     pub created_ms: i64,
     index: Mutex<Option<Index>>,
@@ -83,10 +85,24 @@ impl Segment {
         now_ms: i64,
         index_interval: u32,
     ) -> Result<Segment, Error> {
+        let segment = Segment::reopen(disk, dir, base_offset, now_ms, index_interval)?;
+        segment.trim()?;
+        Ok(segment)
+    }
+
+    /// As [`Segment::create`], but bytes that a restart has still to look at stay where they are: see
+    /// [`Segment::adopt`].
+    pub(super) fn reopen(
+        disk: &Arc<dyn Disk>,
+        dir: &Arc<str>,
+        base_offset: i64,
+        now_ms: i64,
+        index_interval: u32,
+    ) -> Result<Segment, Error> {
         let path = format!("{dir}/{}", file_name(base_offset, "log"));
         let file = disk.open_on_demand(&path, true).map_err(Error::io(format!("open {path}")))?;
         let segment = Segment::of(disk, dir, base_offset, file, now_ms, index_interval)?;
-        segment.cut(0)?;
+        segment.rewind(0);
         // Leftovers of a segment of the same name must not be taken for its indexes.
         for suffix in ["index", "timeindex", super::transactions::SUFFIX] {
             let _ = disk.remove(&segment.path(suffix));
@@ -141,6 +157,7 @@ impl Segment {
             file,
             bytes: AtomicU64::new(bytes),
             dirty: AtomicBool::new(false),
+            index_behind: AtomicBool::new(false),
             created_ms: now_ms,
             index: Mutex::new(None),
             index_interval,
@@ -207,6 +224,48 @@ impl Segment {
         Ok(())
     }
 
+    /// Counts only the first `bytes` as the segment's and forgets the index; the others stay in the file
+    /// until [`Segment::trim`]. Only while the partition is being opened.
+    fn rewind(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Release);
+        self.verified.fetch_min(bytes, Ordering::AcqRel);
+        self.first_timestamp.store(i64::MIN, Ordering::Relaxed);
+        self.dirty.store(true, Ordering::Release);
+        *self.index.lock() = None;
+    }
+
+    /// Cuts off what lies in the file behind the segment's bytes.
+    pub(super) fn trim(&self) -> Result<(), Error> {
+        let bytes = self.bytes();
+        let trim = || match self.file.len()? > bytes {
+            true => self.file.truncate(bytes),
+            false => Ok(()),
+        };
+        trim().map_err(Error::io(format!("cut {}", self.path("log"))))
+    }
+
+    /// After a restart: takes the batch that should lie next as appended, if it is there, whole; `front`
+    /// is its header. False, and nothing changed, when it is not.
+    pub(super) fn adopt(&self, header: &BatchHeader, front: &[u8]) -> Result<bool, Error> {
+        let start = self.bytes();
+        let len = self.file.len().map_err(Error::io(format!("measure {}", self.path("log"))))?;
+        if len.saturating_sub(start) < header.total_bytes as u64 {
+            return Ok(false);
+        }
+        let found = self.read(start, header.total_bytes)?;
+        let is_there = found.starts_with(front) && BatchHeader::verify_stored(&found).is_ok();
+        if is_there {
+            self.dirty.store(true, Ordering::Release);
+            self.note_appended(start, [header].into_iter(), true)?;
+        }
+        Ok(is_there)
+    }
+
+    /// After a restart: leaves the place of a batch that cannot be read to whoever looks at it later.
+    pub(super) fn pass_over(&self, header: &BatchHeader) -> Result<(), Error> {
+        self.note_appended(self.bytes(), [header].into_iter(), false)
+    }
+
     /// Appends batches.
     pub(super) fn append(&self, batches: &[Batch<'_>]) -> Result<(), Error> {
         let start = self.bytes();
@@ -215,22 +274,35 @@ impl Segment {
         let pieces: Vec<&[u8]> =
             batches.iter().flat_map(|batch| [batch.front, batch.rest]).collect();
         self.file.write_pieces_at(start, &pieces).map_err(|e| Error::io(action())(e))?;
+        // They were checked when they were taken.
+        self.note_appended(start, batches.iter().map(|batch| &batch.header), true)
+    }
+
+    /// Takes note of batches that lie at `start`, which is where the segment ended.
+    fn note_appended<'a>(
+        &self,
+        start: u64,
+        headers: impl Iterator<Item = &'a BatchHeader> + Clone,
+        verified: bool,
+    ) -> Result<(), Error> {
         let mut position = start;
+        self.index_behind.store(true, Ordering::Release);
         self.with_index(|index| {
-            for Batch { header, .. } in batches {
+            for header in headers.clone() {
                 let noted = self.noted(&Placed { header: *header, position });
                 index.on_batch(noted, self.index_interval);
                 position += header.total_bytes as u64;
             }
         })?;
         if start == 0
-            && let Some(first) = batches.first()
+            && let Some(first) = headers.clone().next()
         {
-            self.first_timestamp.store(first.header.max_timestamp.max(-1), Ordering::Relaxed);
+            self.first_timestamp.store(first.max_timestamp.max(-1), Ordering::Relaxed);
         }
-        // They were checked when they were taken.
-        let _ =
-            self.verified.compare_exchange(start, position, Ordering::AcqRel, Ordering::Relaxed);
+        if verified {
+            let known = &self.verified;
+            let _ = known.compare_exchange(start, position, Ordering::AcqRel, Ordering::Relaxed);
+        }
         self.bytes.store(position, Ordering::Release);
         Ok(())
     }
@@ -245,6 +317,14 @@ impl Segment {
                 0 => NO_TIMESTAMP,
                 _ => placed.header.max_timestamp,
             },
+        }
+    }
+
+    /// Brings the indexes to their files if batches were added since the last time.
+    pub(super) fn flush_index_if_behind(&self) -> Result<(), Error> {
+        match self.index_behind.swap(false, Ordering::AcqRel) {
+            true => self.flush_index(),
+            false => Ok(()),
         }
     }
 
@@ -386,16 +466,17 @@ impl Segment {
     }
 
     /// Cuts the log after the record before `end`, which must be there. Only while the partition is
-    /// being opened. False when the log ends before, or `end` is inside a batch.
-    pub(super) fn cut_at_offset(&self, end: i64) -> Result<bool, Error> {
+    /// being opened. False when the log ends before, or `end` is inside a batch. With `keep` what lies
+    /// behind stays in the file, as with [`Segment::reopen`].
+    pub(super) fn cut_at_offset(&self, end: i64, keep: bool) -> Result<bool, Error> {
         if let Some(index) = self.small_index(end) {
             *self.index.lock() = Some(index);
             return Ok(true);
         }
-        match self.stored_index().map(|index| self.cut_with(index, end)) {
+        match self.stored_index().map(|index| self.cut_with(index, end, keep)) {
             Some(Ok(true)) => Ok(true),
             // The index may lie; the log itself decides.
-            _ => self.cut_with(Index::default(), end),
+            _ => self.cut_with(Index::default(), end, keep),
         }
     }
 
@@ -413,7 +494,7 @@ impl Segment {
         scanned.is_ok().then_some(index).filter(|_| next_offset == end)
     }
 
-    fn cut_with(&self, mut index: Index, end: i64) -> Result<bool, Error> {
+    fn cut_with(&self, mut index: Index, end: i64, keep: bool) -> Result<bool, Error> {
         let relative = (end - 1 - self.base_offset).clamp(0, i64::from(u32::MAX)) as u32;
         let mut reached = None;
         // What lies after the record may be anything: the scan stops before looking at it.
@@ -430,7 +511,10 @@ impl Segment {
         if next_offset != end {
             return Ok(false);
         }
-        self.cut(after)?;
+        match keep {
+            true => self.rewind(after),
+            false => self.cut(after)?,
+        }
         let stale = index.cut(after);
         if !self.note_tail(&mut index)? {
             index = Index::default();

@@ -18,17 +18,46 @@ use crate::disk::MemDisk;
 use crate::error::Error;
 
 const PRODUCERS: u64 = 3;
+/// Stands for a record that went with the power.
+const LOST: &str = "lost";
 
 #[derive(Debug, Clone)]
 enum Op {
-    Create { id: Uuid, partitions: i32 },
-    Delete { id: Uuid },
-    Append { at: TopicPartition, base: i64, values: Vec<String>, producer: Option<(i64, i32)> },
-    Seal { epoch: u64, payload: Bytes, appends: Vec<(TopicPartition, i64, Vec<String>)> },
-    App { bytes: Bytes },
-    ReplaceApp { bytes: Bytes },
-    Group { key: Bytes, value: Option<Bytes> },
-    LogStart { at: TopicPartition, offset: i64 },
+    Create {
+        id: Uuid,
+        partitions: i32,
+    },
+    Delete {
+        id: Uuid,
+    },
+    Append {
+        at: TopicPartition,
+        base: i64,
+        values: Vec<String>,
+        producer: Option<(i64, i32)>,
+        /// Nobody waits for the disk; so a power cut may take the records.
+        os: bool,
+        lost: bool,
+    },
+    Seal {
+        epoch: u64,
+        payload: Bytes,
+        appends: Vec<(TopicPartition, i64, Vec<String>)>,
+    },
+    App {
+        bytes: Bytes,
+    },
+    ReplaceApp {
+        bytes: Bytes,
+    },
+    Group {
+        key: Bytes,
+        value: Option<Bytes>,
+    },
+    LogStart {
+        at: TopicPartition,
+        offset: i64,
+    },
     ProducerIds,
 }
 
@@ -71,9 +100,10 @@ impl State {
                 self.starts.retain(|at, _| at.topic != id);
                 self.produced.retain(|(at, _), _| at.topic != id);
             }
-            Op::Append { at, base, values, producer } => {
-                self.append(at, base, &values);
-                if let Some((id, sequence)) = producer {
+            Op::Append { at, base, values, producer, lost, .. } => {
+                let lost_values = vec![LOST.to_owned(); values.len()];
+                self.append(at, base, if lost { &lost_values } else { &values });
+                if let Some((id, sequence)) = producer.filter(|_| !lost) {
                     self.produced.insert((at, id), (sequence, base, values));
                 }
             }
@@ -129,9 +159,11 @@ struct Run {
 impl Run {
     fn values(&mut self) -> Vec<String> {
         let count = 1 + self.dice.below(4);
+        // Beyond 2 KiB a batch is placed, where nobody waits for the disk.
+        let most = if self.dice.below(3) == 0 { 3000 } else { 300 };
         let values = (0..count).map(|_| {
             self.values += 1;
-            format!("v{}{}", self.values, "x".repeat(self.dice.below(300) as usize))
+            format!("v{}{}", self.values, "x".repeat(self.dice.below(most) as usize))
         });
         values.collect()
     }
@@ -154,7 +186,11 @@ impl Run {
                 let id = Uuid::from_u128(u128::from(self.dice.next()) << 64 | 1);
                 let name = format!("t{}", self.dice.below(6));
                 let partitions = 1 + self.dice.below(3) as i32;
-                let configs = [("segment.bytes".to_owned(), "2000".to_owned())];
+                let segment = ["2000", "20000"][self.dice.below(2) as usize];
+                let mut configs = vec![("segment.bytes".to_owned(), segment.to_owned())];
+                if self.dice.below(2) == 0 {
+                    configs.push(("millstream.durability".to_owned(), "os".to_owned()));
+                }
                 if let Ok(ticket) = broker.create_topic(&name, partitions, &configs, id) {
                     self.note(ticket.0, Op::Create { id, partitions });
                 }
@@ -231,7 +267,10 @@ impl Run {
             Ok(appended) => {
                 assert!(!appended.duplicate);
                 let base = appended.base_offset;
-                self.note(appended.ticket.0, Op::Append { at, base, values, producer });
+                let topic = broker.topic_by_id(at.topic).unwrap();
+                let os = !broker.wants_sync(&topic);
+                let op = Op::Append { at, base, values, producer, os, lost: false };
+                self.note(appended.ticket.0, op);
                 Ok(())
             }
             // Deleted, or stopped: the next commit will tell.
@@ -267,6 +306,31 @@ impl Run {
         }
     }
 
+    /// Finds what only the page cache had: whole batches of topics that ask for no more, and nothing
+    /// from before the last change that was synced.
+    fn note_lost(&mut self, broker: &Broker, acknowledged: u64) {
+        let mut there = BTreeMap::new();
+        for (lsn, op) in self.ops.range_mut(acknowledged + 1..) {
+            let Op::Append { at, base, values, os: true, lost, .. } = op else { continue };
+            let Ok(start) = broker.log_start(*at) else { continue };
+            let found = there.entry(*at).or_insert_with(|| read_all(broker, *at));
+            let end = *base + values.len() as i64;
+            let missing = (*base..end)
+                .filter(|offset| *offset >= start && found.iter().all(|(have, _)| have != offset))
+                .count();
+            let visible = (end - start.max(*base)).max(0) as usize;
+            assert!(missing == 0 || missing == visible, "half of {lsn} is lost");
+            *lost |= missing > 0;
+        }
+    }
+
+    /// The last published change that was synced.
+    fn synced(&self, broker: &Broker) -> u64 {
+        let published = broker.published_lsn.load(Ordering::Acquire);
+        let mut before = self.ops.range(..=published).rev();
+        before.find(|(_, op)| !matches!(op, Op::Append { os: true, .. })).map_or(0, |(lsn, _)| *lsn)
+    }
+
     /// Compares a restarted broker with the list, cut to what it has.
     fn check(&mut self, broker: &Broker, recovered: &Recovered, acknowledged: u64) {
         let last = broker.published_lsn.load(Ordering::Acquire);
@@ -275,6 +339,7 @@ impl Run {
             "{acknowledged} was acknowledged, the journal ends at {last}"
         );
         self.ops.split_off(&(last + 1));
+        self.note_lost(broker, acknowledged);
         self.state = State::of(&self.ops);
         let state = &self.state;
         let topics: BTreeMap<Uuid, i32> =
@@ -287,9 +352,13 @@ impl Run {
                 assert_eq!(broker.log_start(at).unwrap(), start);
                 let expected = state.records.get(&at).map_or(&[][..], |records| records);
                 let found = read_all(broker, at);
-                let expected = &expected[start as usize..];
+                let expected: Vec<_> = expected[start as usize..]
+                    .iter()
+                    .filter(|(_, value)| value != LOST)
+                    .cloned()
+                    .collect();
                 let differs =
-                    found.iter().zip(expected).find(|(found, expected)| found != expected);
+                    found.iter().zip(&expected).find(|(found, expected)| found != expected);
                 assert_eq!(differs, None, "seed {}, {at:?}", self.seed);
                 assert_eq!(found.len(), expected.len(), "seed {}, {at:?}", self.seed);
             }
@@ -353,7 +422,10 @@ fn check(seed: u64, power: bool, config: StorageConfig) {
         }
         // What was only in the page cache may go with the power; the rest must still fit together.
         if !(power && config.durability == Durability::Os) {
-            acknowledged = broker.published_lsn.load(Ordering::Acquire);
+            acknowledged = match power {
+                true => acknowledged.max(run.synced(&broker)),
+                false => broker.published_lsn.load(Ordering::Acquire),
+            };
         }
         disk = if power { shared.crash(run.dice.next()) } else { shared.kill() };
     }

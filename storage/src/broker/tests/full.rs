@@ -181,18 +181,21 @@ fn any_end_of_the_disk_is_survived() {
         let config = StorageConfig { checkpoint_bytes: 8 << 10, ..small_config() };
         let disk = Arc::new(MemDisk::new());
         let (broker, _) = open(disk.clone(), config.clone(), 1).unwrap();
-        let configs = [("segment.bytes".to_owned(), "1500".to_owned())];
+        let mut configs = vec![("segment.bytes".to_owned(), "1500".to_owned())];
+        if step % 2 == 1 {
+            configs.push(("millstream.durability".to_owned(), "os".to_owned()));
+        }
         broker.create_topic("t", 2, &configs, ID).unwrap();
         broker.commit_pending(0).unwrap();
         let mut tickets = Vec::new();
         for i in 0..60i32 {
             if i == 20 {
-                disk.limit_space(Some(disk.used() + step * 211));
+                disk.limit_space(Some(disk.used() + step * 411));
             }
             if i == 45 {
                 disk.limit_space(None);
             }
-            let value = format!("{i} {}", "x".repeat(150));
+            let value = format!("{i} {}", "x".repeat(if i % 3 == 0 { 2500 } else { 150 }));
             if let Ok(appended) = broker.append(at(i % 2), batch_of(&[value], None), 0) {
                 tickets.push(appended.ticket);
             }
@@ -206,7 +209,8 @@ fn any_end_of_the_disk_is_survived() {
         assert!(tickets.iter().all(|ticket| broker.is_durable(*ticket).unwrap()));
         assert_eq!(count(&broker), tickets.len());
         drop(broker);
-        let (broker, _) = open(Arc::new(disk.crash(step)), config, 2).unwrap();
+        let disk = if step % 2 == 1 { disk.kill() } else { disk.crash(step) };
+        let (broker, _) = open(Arc::new(disk), config, 2).unwrap();
         assert_eq!(count(&broker), tickets.len(), "step {step}");
     }
 }
