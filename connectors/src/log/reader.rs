@@ -5,11 +5,12 @@
 //! (time, source, partition) among the buffers' heads, until the budget or the cut ends. A partition
 //! whose buffer runs out before its cut is read on first: so a backlog in one partition does not run
 //! ahead of the others. Markers and aborted records of clients' transactions are left out; neither the cut
-//! nor the end of the budget splits a transaction (`whole.rs`). What is left in the buffers serves the
+//! nor the end of the budget splits a transaction (`whole.rs`), and queries that are equally far in a partition
+//! stay so. What is left in the buffers serves the
 //! next epoch.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -49,6 +50,8 @@ struct Buffer {
     blocks: Vec<Option<Block>>,
     /// Where the next read begins.
     read_from: i64,
+    /// Where this poll began.
+    start: i64,
     /// No record at or after it is taken in this poll.
     cut: i64,
     /// No record at or after it is ever taken.
@@ -97,6 +100,10 @@ impl Source {
 
     pub(super) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.partitions.iter()
+    }
+
+    fn places(&self) -> impl Iterator<Item = (TopicPartition, &Buffer)> {
+        self.partitions.iter().copied().zip(&self.buffers)
     }
 
     pub(super) fn position(&self) -> SourcePosition {
@@ -262,6 +269,7 @@ pub(super) fn poll(
     merge.cut();
     merge.take_in_turn(next_block);
     merge.take_missing(next_block);
+    merge.align(next_block);
     merge.finish()
 }
 
@@ -300,6 +308,7 @@ impl Merge<'_> {
         let mut ends = ends.into_iter();
         for (_, source) in &mut self.sources {
             for (buffer, end) in source.buffers.iter_mut().zip(ends.by_ref()) {
+                buffer.start = buffer.next_offset();
                 buffer.cut = buffer.end.map_or(end, |last| last.min(end));
             }
         }
@@ -422,6 +431,31 @@ impl Merge<'_> {
             }
             self.take(spot, next_block);
             self.queue(spot.0, spot.1);
+        }
+    }
+
+    /// Sources that began this poll equally far in a partition end it equally far: what one query
+    /// shows of a record, all that read it show in the same epoch.
+    fn align(&mut self, next_block: &mut u32) {
+        // Within the budget everything up to the cut was taken.
+        while self.taken.is(1, self.budget) && !self.taken.is(EXTENDED_MAX, self.budget) {
+            let mut furthest: BTreeMap<(TopicPartition, i64), i64> = BTreeMap::new();
+            for (at, buffer) in self.sources.iter().flat_map(|(_, source)| source.places()) {
+                let next_offset = furthest.entry((at, buffer.start)).or_insert(0);
+                *next_offset = buffer.next_offset().max(*next_offset);
+            }
+            for (place, (_, source)) in self.sources.iter().enumerate() {
+                for (partition, (at, buffer)) in source.places().enumerate() {
+                    let end = furthest.get(&(at, buffer.start)).copied().unwrap_or(0);
+                    if buffer.next_offset() < end && buffer.head().is_some() {
+                        self.whole.behind.insert((place, partition), end);
+                    }
+                }
+            }
+            if self.whole.is_whole() {
+                return;
+            }
+            self.take_missing(next_block);
         }
     }
 

@@ -273,3 +273,37 @@ fn queries_that_are_not_in_step_do_not_hold_each_other() {
     let taken: usize = polled.rows.iter().map(|(_, rows)| rows.len()).sum();
     assert!(taken <= 2 * budget.rows, "{taken}");
 }
+
+/// What one query shows of a record, every other that reads it shows in the same epoch: also where the
+/// budget ends, with equal times, times that go back, and transactions that only one of them reads.
+#[test]
+fn queries_that_are_equally_far_stay_so() {
+    let mut in_pieces = 0;
+    for seed in 1..=20u64 {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut world = World::new(&[("a", 6), ("b", 6)]);
+        random_backlog(&world, &mut random, 2, 3);
+        let at = world.at("a", 0);
+        let clients = Clients::of(&world);
+        for _ in 0..200 {
+            let mut to = BatchBuilder::new(Codec::None);
+            for _ in 0..3 {
+                to.push(random.below(4) as i64, Some(b"k"), Some(b"{\"v\":0}"), &[]);
+            }
+            clients.world.broker.append(at, to.build().expect("a batch"), 0).expect("taken");
+        }
+        world.broker.commit_pending(0).expect("committed");
+        let both = ["P", "Q"].map(|query| world.open_for(query, "a", None));
+        let other = world.open_for("Q", "b", None);
+        let budget = 1 + random.below(20) as usize;
+        let mut polls = 0;
+        while !both.iter().all(|id| world.io.is_caught_up(*id)) {
+            world.poll(&[both[0], both[1], other], budget);
+            let [p, q] = both.map(|id| world.io.position(id));
+            assert_eq!(p, q, "seed {seed}, poll {polls}");
+            polls += 1;
+        }
+        in_pieces += usize::from(polls > 20);
+    }
+    assert!(in_pieces > 10, "budgets end in the middle: {in_pieces}");
+}

@@ -23,6 +23,8 @@ const PATH: &str = "metadata.snapshot";
 const PASSING: &str = "metadata.snapshot.tmp";
 const MAGIC: &[u8; 8] = b"MILLSNAP";
 const VERSION: u32 = 3;
+/// Before version 3 nothing was said of the files of aborted transactions.
+const OLDEST_VERSION: u32 = 2;
 
 /// All facts up to and including `lsn`, except records and seals.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -89,14 +91,15 @@ impl Snapshot {
         let damaged = |reason: &str| Error::corrupt(PATH, 0, reason);
         let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| damaged("it is not a snapshot"))?;
         let mut fields = Take::new(rest);
-        if fields.u32() != Some(VERSION) {
+        let version = fields.u32().unwrap_or(0);
+        if !(OLDEST_VERSION..=VERSION).contains(&version) {
             return Err(damaged("its version is not known"));
         }
         let crc = fields.u32().ok_or_else(|| damaged("it is cut short"))?;
         if crc_fast::crc32_iscsi(fields.rest()) != crc {
             return Err(damaged("the checksum does not match"));
         }
-        let snapshot = Snapshot::decode(fields).ok_or_else(|| damaged("a field is malformed"))?;
+        let snapshot = Snapshot::decode(fields, version).ok_or_else(|| damaged("a field is malformed"))?;
         Ok(Some(snapshot))
     }
 
@@ -146,7 +149,7 @@ impl Snapshot {
         out
     }
 
-    fn decode(mut fields: Take<'_>) -> Option<Snapshot> {
+    fn decode(mut fields: Take<'_>, version: u32) -> Option<Snapshot> {
         let snapshot = Snapshot {
             lsn: fields.u64()?,
             cluster: fields.uuid()?,
@@ -161,7 +164,10 @@ impl Snapshot {
                         start: fields.i64()?,
                         end: fields.i64()?,
                         producers: take_producers(fields)?,
-                        aborted: fields.list(take_stored)?,
+                        aborted: match version {
+                            OLDEST_VERSION => Vec::new(),
+                            _ => fields.list(take_stored)?,
+                        },
                     });
                 }
                 Some(TopicState { fact, partitions })
